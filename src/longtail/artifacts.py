@@ -1,0 +1,302 @@
+"""What each artifact contains: the only place with file names and table schemas.
+
+| artifact | written by | directory under `dvc repro` |
+|---|---|---|
+| `Images` | ingest | `data/images` |
+| `Split` | split | `data/split` |
+| `Validation` | validate | `reports/validation` |
+| `Representation` | represent | `models/representation` |
+| `Features` | embed | `data/features` |
+| `Classifier` | classify | `models/classifier` |
+| `TauNorm` | tau_norm | `models/tau_norm` |
+| `Evaluation` | evaluate | `reports/evaluation` |
+| `Champion` | champion | `data/champion` |
+| `Gate` | gate | `reports/gate` |
+| `Registration` | register | `reports/register` |
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        pa.field("index", pa.int64(), nullable=False),  # 0.. in source order
+        pa.field("id", pa.string(), nullable=False),  # SHA-256 of the original bytes, hex
+        pa.field("shard", pa.int32(), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),  # row within the shard
+        pa.field("label", pa.int32(), nullable=False),
+        pa.field("class_name", pa.string(), nullable=False),
+        pa.field("super_label", pa.int32()),
+        pa.field("super_name", pa.string()),
+        pa.field("width", pa.int32(), nullable=False),  # pixels, after EXIF rotation
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("mode", pa.string(), nullable=False),  # Pillow's mode of the original
+        pa.field("format", pa.string(), nullable=False),  # Pillow's name, e.g. PNG
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("phash", pa.string(), nullable=False),  # 64-bit perceptual hash, hex
+        pa.field("source_path", pa.string(), nullable=False),
+        pa.field("source_split", pa.string()),  # train, val, test or null
+    ]
+)
+SHARD_SCHEMA = pa.schema([pa.field("bytes", pa.binary(), nullable=False)])
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        pa.field("source_path", pa.string(), nullable=False),
+        pa.field("class_name", pa.string()),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+SPLIT_SCHEMA = pa.schema(
+    [MANIFEST_SCHEMA.field(name) for name in ("index", "id", "shard", "row", "label")]
+)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Original encoded bytes in Arrow IPC files, and one manifest row per image."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        """Parquet of `MANIFEST_SCHEMA`, in source order."""
+        return self.root / "manifest.parquet"
+
+    @property
+    def quarantine(self) -> Path:
+        """Parquet of `QUARANTINE_SCHEMA`: every image kept out, with the reason; often empty."""
+        return self.root / "quarantine.parquet"
+
+    @property
+    def classes(self) -> Path:
+        """JSON: `classes` (names by label), `super_classes` (names), `super_of` (by label, or [])."""
+        return self.root / "classes.json"
+
+    def shard(self, number: int) -> Path:
+        """Arrow IPC file of `SHARD_SCHEMA`."""
+        return self.root / f"shard-{number:05d}.arrow"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three tables of `SPLIT_SCHEMA` (ids and rows, never pixels) and the profile.
+
+    `profile.json`: `law`, `imbalance_factor` (largest over smallest training count that is not 0),
+    `seed`, `manifest` (SHA-256 of the manifest), `val_source` and `test_source` (a sentence each),
+    `group_names` (from most to least images), `duplicates` (groups moved, images dropped, left
+    across splits), and `classes`: a list by label of
+    `{name, super_label, train, val, test, group}`.
+    """
+
+    root: Path
+
+    @property
+    def train(self) -> Path:
+        return self.root / "train.parquet"
+
+    @property
+    def val(self) -> Path:
+        return self.root / "val.parquet"
+
+    @property
+    def test(self) -> Path:
+        return self.root / "test.parquet"
+
+    @property
+    def profile(self) -> Path:
+        return self.root / "profile.json"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Every rule with its outcome, the Data Docs, and a small seal that lets the flow go on."""
+
+    root: Path
+
+    @property
+    def result(self) -> Path:
+        """JSON: `rules` (list of name, level, passed, value, bound, offenders, fix), `statistics`."""
+        return self.root / "validation.json"
+
+    @property
+    def seal(self) -> Path:
+        """JSON: `split` (digest of the profile that passed); written only if no rule failed."""
+        return self.root / "passed.json"
+
+    @property
+    def docs(self) -> Path:
+        return self.root / "docs"
+
+
+@dataclass(frozen=True)
+class Representation:
+    """Stage 1. `representation.json` describes the model and the data it was trained on.
+
+    `backbone`, `feature_dim`, `image_size`, `mean`, `std`, `head_kind` (linear or cosine),
+    `head_scale`, `classes`, `class_counts`, `groups` (by label), `group_names`, `loss`, `sampler`,
+    `best_epoch`, `epochs`, `val` (metrics of the best epoch), `parameters`, `multiply_adds`, `split`
+    (digest of the profile). `history.json` is a list of
+    `{epoch, learning_rate, train_loss, train_accuracy, val_loss, val_accuracy,
+    val_balanced_accuracy}`.
+    """
+
+    root: Path
+
+    @property
+    def backbone(self) -> Path:
+        return self.root / "backbone.safetensors"
+
+    @property
+    def head(self) -> Path:
+        """Tensors of one head named `stage1`, see `longtail.heads.save_heads`."""
+        return self.root / "head.safetensors"
+
+    @property
+    def description(self) -> Path:
+        return self.root / "representation.json"
+
+    @property
+    def history(self) -> Path:
+        return self.root / "history.json"
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of the frozen backbone as NumPy files, so that they can be written as a stream."""
+
+    root: Path
+
+    def features(self, split: str) -> Path:
+        """float32 `[V, N, D]`; view 0 is the plain image."""
+        return self.root / f"{split}_features.npy"
+
+    def labels(self, split: str) -> Path:
+        """int64 `[N]`."""
+        return self.root / f"{split}_labels.npy"
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The stage-2 head. `classifier.json`: `method`, `best_epoch`, `val`; `history.json` by epoch."""
+
+    root: Path
+
+    @property
+    def head(self) -> Path:
+        """Tensors of one head named `stage2`."""
+        return self.root / "head.safetensors"
+
+    @property
+    def description(self) -> Path:
+        return self.root / "classifier.json"
+
+    @property
+    def history(self) -> Path:
+        return self.root / "history.json"
+
+
+@dataclass(frozen=True)
+class TauNorm:
+    """All variants: `stage1`, `stage1_tau`, `stage2`, `stage2_tau`, and which one val chose.
+
+    `tau_norm.json`: `chosen` (variant), `select_by`, and `variants`: name ->
+    `{tau, val_accuracy, val_balanced_accuracy}`, or `{not_applicable: reason}` for a head whose rows
+    cannot be normalised. `curve.json`: list of `{head, tau, val_accuracy, val_balanced_accuracy}`.
+    """
+
+    root: Path
+
+    @property
+    def heads(self) -> Path:
+        """Tensors of every applicable variant by name."""
+        return self.root / "heads.safetensors"
+
+    @property
+    def choice(self) -> Path:
+        return self.root / "tau_norm.json"
+
+    @property
+    def curve(self) -> Path:
+        return self.root / "curve.json"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The test split, opened once.
+
+    `report.json`: `chosen`, `test` (digest, images), `classes` (by label: name, group, train, test),
+    `group_names`, `warnings`, and `variants`: name -> `{groups: {all | group -> metrics},
+    per_class: [...], ...}` where a metric is a number, an interval `[low, high]` or null.
+    `metrics.json` is its small flat form for `dvc metrics`: variant -> number by name.
+    `predictions.parquet`: `index, id, label` and for each variant `<variant>_prediction` and
+    `<variant>_confidence` and `<variant>_rank` (0-based rank of the label among the logits).
+    """
+
+    root: Path
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.root / "predictions.parquet"
+
+    @property
+    def plots(self) -> Path:
+        """PNG pictures, and the tables that `dvc plots` draws."""
+        return self.root / "plots"
+
+    @property
+    def page(self) -> Path:
+        return self.root / "index.html"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What the registry holds now: an input from outside, so read by a step that always runs.
+
+    `champion.json`: `{champion: null}` or `{champion: {name, version, digest, chosen}}`.
+    `predictions.parquet` as in `Evaluation`, only if there is a champion.
+    """
+
+    root: Path
+
+    @property
+    def identity(self) -> Path:
+        return self.root / "champion.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.root / "predictions.parquet"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """`verdict.json`: `outcome` (promote, hold, reject), `candidate`, `champion`, and `checks`.
+
+    A check is `{name, passed (true, false or null), value, bound, reason}`.
+    """
+
+    root: Path
+
+    @property
+    def verdict(self) -> Path:
+        return self.root / "verdict.json"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """`registration.json`: `name`, `version`, `aliases`, `run_id`, `outcome`."""
+
+    root: Path
+
+    @property
+    def record(self) -> Path:
+        return self.root / "registration.json"

@@ -1,0 +1,16 @@
+"""The one exception that is meant for the user's eyes."""
+
+
+class LongtailError(Exception):
+    """Bad input or a refused action; the message names the value, the bound and the next act.
+
+    The command line prints the message alone and exits with status 1. Anything else that is raised
+    is a defect of this package and keeps its traceback.
+    """
+
+
+def first_few(offenders: list[str], *, limit: int = 5) -> str:
+    """Join the first `limit` offenders and say how many more there are."""
+    shown = ", ".join(offenders[:limit])
+    hidden = len(offenders) - limit
+    return f"{shown} and {hidden} more" if hidden > 0 else shown
