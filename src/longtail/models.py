@@ -1,0 +1,173 @@
+"""Backbones: images in, features out."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from longtail.artifacts import Representation
+from longtail.errors import LongtailError
+from longtail.files import read_json
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions; the shortcut subsamples and pads with zero channels (option A)."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.stride = stride
+        self.padding = (outputs - inputs) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        out = self.bn2(self.conv2(out))
+        if self.stride > 1:
+            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0) + 2 * (self.padding,))
+        return F.relu(out + x, inplace=True)
+
+
+class CifarResNet(nn.Module):
+    """The ResNet of He et al. for 32x32 images: 3 stages of `blocks` basic blocks.
+
+    `[N, 3, S, S]` -> `[N, 64]` with the default width. With 5 blocks (ResNet-32) and a linear head
+    464,154 / 470,004 parameters for 10 / 100 classes.
+
+    Source: He et al., Deep Residual Learning (CVPR 2016), section 4.2, shortcuts of option A.
+    """
+
+    def __init__(self, *, blocks: int = 5, width: int = 16) -> None:
+        super().__init__()
+        self.num_features = 4 * width
+        self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        stages: list[nn.Module] = []
+        inputs = width
+        for stage in range(3):
+            outputs = width * 2**stage
+            for block in range(blocks):
+                stride = 2 if stage > 0 and block == 0 else 1
+                stages.append(BasicBlock(inputs, outputs, stride=stride))
+                inputs = outputs
+        self.blocks = nn.Sequential(*stages)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return self.blocks(x).mean(dim=(2, 3))
+
+
+class CosineLinear(nn.Module):
+    """Cosine of feature and class weight, `[N, D]` -> `[N, C]` in -1..1; no bias (LDAM's head)."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(F.normalize(torch.randn(classes, features), dim=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
+
+
+class Network(nn.Module):
+    """A backbone and its stage-1 head: normalised images `[N, 3, S, S]` -> logits `[N, C]`."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.backbone(x))
+        return logits
+
+
+def build_backbone(name: str, *, pretrained: str | None = None) -> nn.Module:
+    """Build a backbone without a classifier; its `num_features` is the feature dimension `D`.
+
+    Args:
+        name: `cifar_resnet32`, or any timm model name.
+        pretrained: None for random weights, `hub` for timm's, or a local safetensors file.
+
+    Raises:
+        LongtailError: the name is unknown, or the weights cannot be had.
+    """
+    if name == "cifar_resnet32":
+        backbone: nn.Module = CifarResNet()
+        if pretrained == "hub":
+            raise LongtailError("cifar_resnet32 has no weights on a hub; give a local file or null")
+        return _with_weights(backbone, pretrained) if pretrained else backbone
+    import timm
+
+    try:
+        if pretrained == "hub":
+            return timm.create_model(name, pretrained=True, num_classes=0)
+        backbone = timm.create_model(name, num_classes=0)
+    except RuntimeError as error:
+        raise _unknown_model(name, error) from None
+    except OSError as error:
+        raise LongtailError(
+            f"weights of {name} cannot be downloaded ({error}); download them elsewhere and give "
+            "the safetensors file as represent.pretrained, or null for random weights"
+        ) from None
+    return _with_weights(backbone, pretrained) if pretrained else backbone
+
+
+def load_backbone(representation: Representation) -> tuple[nn.Module, dict[str, Any]]:
+    """Load the trained backbone, frozen and in `eval()`, and the description beside it."""
+    description = read_json(representation.description)
+    backbone = build_backbone(description["backbone"])
+    backbone.load_state_dict(load_file(representation.backbone))
+    return backbone.eval().requires_grad_(False), description
+
+
+def normalize(
+    images: Tensor, *, mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> Tensor:
+    """Turn uint8 `[N, S, S, 3]` into float32 `[N, 3, S, S]`, `(x / 255 - mean) / std` a channel."""
+    scale = 1 / (255 * torch.tensor(std, device=images.device))
+    shift = torch.tensor(mean, device=images.device) / torch.tensor(std, device=images.device)
+    # The permuted view of a dense NHWC tensor is channels_last, the layout that convolutions want.
+    return (images * scale - shift).permute(0, 3, 1, 2)
+
+
+def multiply_adds(backbone: nn.Module, *, image_size: int) -> int:
+    """Count the multiply-adds of one image through the backbone."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    training = backbone.training
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        backbone.eval()(torch.zeros(1, 3, image_size, image_size))
+    backbone.train(training)
+    return int(counter.get_total_flops()) // 2
+
+
+def _with_weights(backbone: nn.Module, file: str) -> nn.Module:
+    if not Path(file).is_file():
+        raise LongtailError(f"represent.pretrained: {file} does not exist")
+    weights = load_file(file)
+    own = backbone.state_dict()
+    missing = sorted(own.keys() - weights.keys())
+    if missing:
+        raise LongtailError(f"{file} lacks {missing[0]} and {len(missing) - 1} more weights")
+    backbone.load_state_dict({name: weights[name] for name in own})
+    return backbone
+
+
+def _unknown_model(name: str, error: RuntimeError) -> Exception:
+    import difflib
+
+    import timm
+
+    if timm.is_model(name):
+        return error
+    close = difflib.get_close_matches(name, ["cifar_resnet32", *timm.list_models()], n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "see timm.list_models()"
+    return LongtailError(f"represent.backbone: no model is called {name!r}; {hint}")
