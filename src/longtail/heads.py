@@ -1,0 +1,102 @@
+"""Classifier heads on features: one value type for every method, and its file format."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from longtail.errors import LongtailError
+
+
+@dataclass(frozen=True)
+class Head:
+    """A classifier: features `[N, D]` -> logits `[N, C]`.
+
+    First `x' = x - center`, then `x' / ||x'||` if `normalize`. With `w` the rows of `weight`:
+
+    - `linear`: `z_j = scale * (w_j . x' + b_j)`
+    - `cosine`: `z_j = scale * cos(w_j, x')`
+    - `ncm`: `z_j = scale * (2 w_j . x' - ||w_j||^2)`, which is minus the squared distance to the
+      class mean `w_j`, up to `||x'||^2`, a term that is common to all classes.
+
+    Attributes:
+        weight: float32 `[C, D]`.
+        bias: float32 `[C]` or None; of `linear` only.
+        center: float32 `[D]` or None.
+    """
+
+    kind: Literal["linear", "cosine", "ncm"]
+    weight: Tensor
+    bias: Tensor | None = None
+    scale: float = 1.0
+    center: Tensor | None = None
+    normalize: bool = False
+
+    def prepare(self, features: Tensor) -> Tensor:
+        """Centre and normalise features as this head wants them, `[N, D]` -> `[N, D]`."""
+        if self.center is not None:
+            features = features - self.center
+        return F.normalize(features, dim=1) if self.normalize else features
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return the logits `[N, C]` of features `[N, D]`."""
+        x = self.prepare(features)
+        if self.kind == "cosine":
+            return self.scale * F.linear(
+                F.normalize(x, dim=1), F.normalize(self.weight, dim=1)
+            )
+        if self.kind == "ncm":
+            return self.scale * F.linear(
+                x, 2 * self.weight, -self.weight.square().sum(dim=1)
+            )
+        return self.scale * F.linear(x, self.weight, self.bias)
+
+
+def save_heads(path: Path, heads: dict[str, Head]) -> None:
+    """Write heads to one safetensors file: `<name>.weight`, `.bias`, `.center` and a JSON metadata.
+
+    The file is byte-identical for equal heads.
+    """
+    tensors = {
+        f"{name}.{part}": tensor.detach().cpu().contiguous()
+        for name, head in heads.items()
+        for part in ("weight", "bias", "center")
+        if (tensor := getattr(head, part)) is not None
+    }
+    settings = {
+        name: {"kind": head.kind, "scale": head.scale, "normalize": head.normalize}
+        for name, head in heads.items()
+    }
+    # One metadata entry only: safetensors writes several in an order that changes from run to run.
+    save_file(tensors, path, metadata={"heads": json.dumps(settings)})
+
+
+def load_heads(path: Path) -> dict[str, Head]:
+    """Read what `save_heads` wrote, in the order in which it was given.
+
+    Raises:
+        LongtailError: the file is missing, or is not one of heads.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            settings = json.loads((file.metadata() or {})["heads"])
+        return {
+            name: Head(
+                weight=tensors[f"{name}.weight"],
+                bias=tensors.get(f"{name}.bias"),
+                center=tensors.get(f"{name}.center"),
+                **head,
+            )
+            for name, head in settings.items()
+        }
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise LongtailError(
+            f"{path} is not a file of classifier heads ({type(error).__name__}: {error}); "
+            "run the step that writes it again"
+        ) from None
