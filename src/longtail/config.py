@@ -197,7 +197,8 @@ class SplitConfig(Section):
         default=6.0, gt=0.0, description="Lomax shape of `pareto`; 6 fits ImageNet-LT."
     )
     lift_to_one: bool = Field(
-        default=False, description="Classes whose count would be 0 keep 1 image instead of an error."
+        default=False,
+        description="Classes whose count would be 0 keep 1 image instead of an error.",
     )
     selection: Literal["cao", "hashed"] = Field(
         default="hashed",
@@ -225,13 +226,17 @@ class ValidateConfig(Section):
     min_val_per_class: int = Field(default=1, ge=0, description="Fewer stop the flow.")
     min_test_per_class: int = Field(default=1, ge=0, description="Fewer stop the flow.")
     on_cross_split_duplicates: Literal["stop", "warn"] = Field(
-        default="stop", description="The same image in two splits (warn: the source's test forbids)."
+        default="stop",
+        description="The same image in two splits (warn: the source's test forbids).",
     )
     on_conflicting_labels: Literal["stop", "warn"] = Field(
         default="warn", description="The same image under two labels."
     )
     near_duplicate_distance: int = Field(
-        default=0, ge=0, le=64, description="Perceptual-hash bits that near-duplicates may differ by."
+        default=0,
+        ge=0,
+        le=64,
+        description="Perceptual-hash bits that near-duplicates may differ by.",
     )
     image_checks: int = Field(
         default=2000, ge=0, description="Images sampled for CleanVision and decoding; 0: none."

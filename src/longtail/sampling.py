@@ -68,7 +68,13 @@ def draw(
 
 
 def epoch_order(
-    sampler: str, labels: Tensor, *, num_classes: int, epoch: int, epochs: int, generator: torch.Generator
+    sampler: str,
+    labels: Tensor,
+    *,
+    num_classes: int,
+    epoch: int,
+    epochs: int,
+    generator: torch.Generator,
 ) -> Tensor:
     """Return the positions that one epoch visits, int64 `[N]`.
 

@@ -1,0 +1,226 @@
+"""Stage 1: train the backbone and its first classifier."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from longtail.artifacts import Images, Representation
+from longtail.augment import auto_policy
+from longtail.config import RepresentConfig
+from longtail.data import ImageStore
+from longtail.distributed import World, world
+from longtail.errors import LongtailError
+from longtail.files import content_digest, file_digest, read_json, whole_directory, write_json
+from longtail.heads import Head, save_heads
+from longtail.losses import LOSSES, effective_number_weights
+from longtail.models import CosineLinear, Network, build_backbone, multiply_adds
+from longtail.optimization import build_optimizer, working_precision
+from longtail.randomness import mixed_seed
+from longtail.sampling import epoch_order
+from longtail.schedules import cosine_factor, step_factor
+from longtail.training import Outcome, Recipe, Trainer
+
+LDAM_SCALE = 30.0
+DRW_BETA = 0.9999
+
+
+def represent(
+    config: RepresentConfig,
+    *,
+    images: Path,
+    train: Path,
+    val: Path,
+    profile: Path,
+    validation: Path,
+    out: Path,
+) -> None:
+    """Train on `train`, keep the best epoch by balanced accuracy on `val`, write `Representation`.
+
+    Resumes from `.<out>.checkpoint` beside `out` if that is of the same inputs and parameters; under
+    torchrun every process trains on its share and the first one writes.
+
+    Raises:
+        LongtailError: the split did not pass validation, or the parameters do not fit together.
+    """
+    split_digest = _validated(profile, validation)
+    description = _describe(config, read_json(profile), split_digest)
+    with world() as processes:
+        stores = [_store(config, images, table, processes) for table in (train, val)]
+        network = _network(config, len(description["classes"]), processes)
+        trainer = _trainer(config, network, stores[0], description["class_counts"], processes)
+        checkpoint = out.with_name(f".{out.name}.checkpoint")
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        key = content_digest(
+            [config.model_dump(), split_digest, *(file_digest(table) for table in (train, val))]
+        )
+        outcome = trainer.fit(*stores, checkpoint=checkpoint / "training.pt", key=key)
+        if processes.rank == 0:
+            _write(out, config, network, outcome, description)
+            shutil.rmtree(checkpoint)
+
+
+def _validated(profile: Path, validation: Path) -> str:
+    digest = file_digest(profile)
+    if read_json(validation)["split"] != digest:
+        raise LongtailError(
+            f"{validation} is the seal of another split than {profile}; run validate again"
+        )
+    return digest
+
+
+def _describe(config: RepresentConfig, profile: Any, split_digest: str) -> dict[str, Any]:
+    classes = profile["classes"]
+    return {
+        "backbone": config.backbone,
+        "image_size": config.image_size,
+        "mean": config.mean,
+        "std": config.std,
+        "classes": [entry["name"] for entry in classes],
+        "class_counts": [entry["train"] for entry in classes],
+        "groups": [entry["group"] for entry in classes],
+        "group_names": profile["group_names"],
+        "loss": config.loss,
+        "sampler": config.sampler,
+        "epochs": config.epochs,
+        "head_kind": "cosine" if config.loss == "ldam" else "linear",
+        "head_scale": LDAM_SCALE if config.loss == "ldam" else 1.0,
+        "split": split_digest,
+    }
+
+
+def _store(config: RepresentConfig, images: Path, table: Path, processes: World) -> ImageStore:
+    store = ImageStore(Images(images), table, size=config.image_size)
+    if len(store) == 0:
+        raise LongtailError(f"{table} has no images; change the split so that it gets some")
+    if store.nbytes <= config.resident_gigabytes * 1e9:
+        store.make_resident(processes.device)
+    return store
+
+
+def _network(config: RepresentConfig, classes: int, processes: World) -> Network:
+    torch.manual_seed(mixed_seed(config.seed))
+    backbone = build_backbone(config.backbone, pretrained=config.pretrained)
+    features = int(backbone.num_features)  # type: ignore[arg-type]
+    head: nn.Module = (
+        CosineLinear(features, classes) if config.loss == "ldam" else nn.Linear(features, classes)
+    )
+    network = Network(backbone, head)
+    return network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _trainer(
+    config: RepresentConfig,
+    network: Network,
+    train: ImageStore,
+    class_counts: list[int],
+    processes: World,
+) -> Trainer:
+    average = None
+    if config.ema_decay is not None:
+        from timm.utils import ModelEmaV3
+
+        average = ModelEmaV3(network, decay=config.ema_decay, exclude_buffers=True)
+    return Trainer(
+        _recipe(config, train.labels, torch.tensor(class_counts), processes),
+        network,
+        build_optimizer(
+            network,
+            name=config.optimizer,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            decay_norms_and_biases=config.decay_norms_and_biases,
+        ),
+        processes,
+        compiled=torch.compile(network) if config.compile else None,
+        average=average,
+    )
+
+
+def _recipe(config: RepresentConfig, labels: Tensor, counts: Tensor, processes: World) -> Recipe:
+    policy = config.augment.auto
+    return Recipe(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        loss=LOSSES[config.loss](counts.to(processes.device)),
+        order=lambda epoch, generator: epoch_order(
+            config.sampler,
+            labels,
+            num_classes=len(counts),
+            epoch=epoch,
+            epochs=config.epochs,
+            generator=generator,
+        ),
+        class_weights=partial(_class_weights, config, counts),
+        learning_rate=partial(_learning_rate, config),
+        mean=config.mean,
+        std=config.std,
+        crop_padding=config.augment.crop_padding,
+        horizontal_flip=config.augment.horizontal_flip,
+        policy=auto_policy(policy, mean=config.mean) if policy else None,
+        mixup_alpha=config.augment.mixup_alpha,
+        early_stopping=config.early_stopping,
+        precision=working_precision(config.precision, processes.device),
+    )
+
+
+def _class_weights(config: RepresentConfig, counts: Tensor, epoch: int) -> Tensor:
+    """Equal weights until deferred re-weighting starts, effective-number weights from then on."""
+    if config.drw_start is None or epoch < round(config.drw_start * config.epochs):
+        return torch.ones(len(counts))
+    return effective_number_weights(counts, beta=DRW_BETA).float()
+
+
+def _learning_rate(config: RepresentConfig, step: int, total_steps: int) -> float:
+    warmup_steps = config.warmup_epochs * (total_steps // config.epochs)
+    if config.schedule == "step":
+        factor = step_factor(step, total_steps=total_steps, warmup_steps=warmup_steps)
+    else:
+        factor = cosine_factor(
+            step,
+            total_steps=total_steps,
+            warmup_steps=warmup_steps,
+            min_ratio=config.min_lr_ratio,
+        )
+    return config.learning_rate * factor
+
+
+def _write(
+    out: Path,
+    config: RepresentConfig,
+    network: Network,
+    outcome: Outcome,
+    description: dict[str, Any],
+) -> None:
+    weights = outcome.weights
+    backbone = {
+        k.removeprefix("backbone."): v for k, v in weights.items() if k.startswith("backbone.")
+    }
+    head = Head(
+        kind=description["head_kind"],
+        weight=weights["head.weight"],
+        bias=weights.get("head.bias"),
+        scale=description["head_scale"],
+    )
+    with whole_directory(out) as directory:
+        artifact = Representation(directory)
+        save_file({k: v.contiguous() for k, v in backbone.items()}, artifact.backbone)
+        save_heads(artifact.head, {"stage1": head})
+        write_json(artifact.history, outcome.history)
+        write_json(
+            artifact.description,
+            {
+                **description,
+                "feature_dim": head.weight.shape[1],
+                "best_epoch": outcome.best_epoch,
+                "val": outcome.history[outcome.best_epoch],
+                "parameters": sum(p.numel() for p in network.parameters()),
+                "multiply_adds": multiply_adds(network.backbone.cpu(), image_size=config.image_size)
+                + head.weight.numel(),
+            },
+        )
