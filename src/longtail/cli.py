@@ -1,0 +1,62 @@
+"""The `longtail` command: one sub-command a step, plus `demo` and `doctor`.
+
+Steps and heavy libraries are imported inside the commands, so that `longtail --help` is instant.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import longtail
+from longtail.commands import steps
+from longtail.errors import LongtailError
+
+app = typer.Typer(
+    help="Long-tailed image classification, from labelled images to a gated, registered model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: rich alone would cost a third of the half second
+)
+steps.add_to(app)
+
+
+def main() -> None:
+    """Run the command line; a `LongtailError` is printed alone and exits with status 1."""
+    try:
+        app(prog_name="longtail")
+    except LongtailError as error:
+        sys.exit(f"longtail: {error}")
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(longtail.__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo() -> None:
+    """Run the flow with `dvc repro`; show the result."""
+    from longtail import demo
+
+    demo.run()
+
+
+@app.command()
+def doctor(
+    params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
+) -> None:
+    """Check what surrounds the flow.
+
+    Versions, GPU, disk, S3, MLflow: each line is ok or says what to do; status 1 if any does.
+    """
+    from longtail import doctor
+
+    if not doctor.report(doctor.examine(params)):
+        raise typer.Exit(1)

@@ -1,0 +1,49 @@
+"""What a step cost, beside its outputs: hashed outputs carry no timings."""
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from longtail.files import write_json
+
+COSTS = Path("reports/cost")
+
+
+@contextmanager
+def recorded(step: str) -> Iterator[None]:
+    """Write `reports/cost/<step>.json` once the body succeeds; one record for all processes.
+
+    `wall_seconds`, `cpu_seconds` (with children), `peak_memory_bytes` (this process and its largest
+    child) and `peak_gpu_bytes` (null without a GPU). Libraries that the step imported before are in
+    the CPU time and memory, not in the wall time.
+    """
+    started = time.perf_counter()
+    yield
+    if os.environ.get("RANK", "0") != "0":
+        return
+    record = {
+        "step": step,
+        "wall_seconds": round(time.perf_counter() - started, 3),
+        "cpu_seconds": round(sum(os.times()[:4]), 3),
+        "peak_memory_bytes": _peak_memory(),
+        "peak_gpu_bytes": _peak_gpu_memory(),
+    }
+    write_json(COSTS / f"{step}.json", record)
+
+
+def _peak_memory() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in KiB, in bytes on macOS
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return (own + children) * unit
+
+
+def _peak_gpu_memory() -> int | None:
+    torch = sys.modules.get("torch")  # a step without torch has used no GPU
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return int(torch.cuda.max_memory_allocated())

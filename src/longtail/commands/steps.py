@@ -1,0 +1,259 @@
+"""One command a step: explicit paths and a parameter file in, the step called, its cost noted."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longtail.commands.cost import recorded
+
+Params = Annotated[Path, typer.Option(help="Parameter file; the step reads its own section.")]
+Source = Annotated[Path, typer.Option(help="Fingerprint of the source, from `fingerprint`.")]
+Images = Annotated[Path, typer.Option(help="Images, from `ingest`.")]
+SplitDir = Annotated[Path, typer.Option(help="Split directory, from `split`.")]
+Train = Annotated[Path, typer.Option(help="Training table, from `split`.")]
+Val = Annotated[Path, typer.Option(help="Validation table, from `split`.")]
+Test = Annotated[Path, typer.Option(help="Test table, from `split`.")]
+Profile = Annotated[Path, typer.Option(help="Profile of the split, from `split`.")]
+Seal = Annotated[Path, typer.Option(help="Seal of the split, from `validate`.")]
+Representation = Annotated[Path, typer.Option(help="Stage 1, from `represent`.")]
+Features = Annotated[Path, typer.Option(help="Cached features, from `embed`.")]
+Classifier = Annotated[Path, typer.Option(help="Stage 2, from `classify`.")]
+TauNorm = Annotated[Path, typer.Option("--tau-norm", help="All heads, from `tau_norm`.")]
+Evaluation = Annotated[Path, typer.Option(help="Report and predictions, from `evaluate`.")]
+Champion = Annotated[Path, typer.Option(help="The registry's champion, from `champion`.")]
+Verdict = Annotated[Path, typer.Option(help="Verdict directory, from `gate`.")]
+Out = Annotated[Path, typer.Option(help="What is written; replaced as a whole.")]
+DEFAULT_PARAMS = Path("params.yaml")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add every step to `app`, in flow order, named as its DVC stage."""
+    for command in COMMANDS:
+        app.command(command.__name__)(command)
+
+
+def fingerprint(out: Out, params: Params = DEFAULT_PARAMS) -> None:
+    """Write what identifies the source.
+
+    It always runs under DVC, so that `ingest` re-runs exactly when the source changed.
+    """
+    from longtail.config import IngestConfig, load_section
+    from longtail.steps.fingerprint import fingerprint as step
+
+    with recorded("fingerprint"):
+        step(load_section(params, "ingest", IngestConfig), out=out)
+
+
+def ingest(source: Source, out: Out, params: Params = DEFAULT_PARAMS) -> None:
+    """Read the source into shards and a manifest."""
+    from longtail.config import IngestConfig, load_section
+    from longtail.steps.ingest import ingest as step
+
+    with recorded("ingest"):
+        step(load_section(params, "ingest", IngestConfig), source=source, out=out)
+
+
+def split(images: Images, out: Out, params: Params = DEFAULT_PARAMS) -> None:
+    """Choose the training, validation and test images."""
+    from longtail.config import SplitConfig, load_section
+    from longtail.steps.split import split as step
+
+    with recorded("split"):
+        step(load_section(params, "split", SplitConfig), images=images, out=out)
+
+
+def validate(images: Images, split: SplitDir, out: Out, params: Params = DEFAULT_PARAMS) -> None:
+    """Stop the flow if images or split break a rule."""
+    from longtail.config import ValidateConfig, load_section
+    from longtail.steps.validate import validate as step
+
+    with recorded("validate"):
+        step(load_section(params, "validate", ValidateConfig), images=images, split=split, out=out)
+
+
+def represent(
+    images: Images,
+    train: Train,
+    val: Val,
+    profile: Profile,
+    validation: Seal,
+    out: Out,
+    params: Params = DEFAULT_PARAMS,
+) -> None:
+    """Stage 1: train the backbone.
+
+    Resumes from its checkpoint after an interruption. Several GPUs:
+    `torchrun --nproc-per-node=N -m longtail represent ...`.
+    """
+    from longtail.config import RepresentConfig, load_section
+    from longtail.steps.represent import represent as step
+
+    with recorded("represent"):
+        step(
+            load_section(params, "represent", RepresentConfig),
+            images=images,
+            train=train,
+            val=val,
+            profile=profile,
+            validation=validation,
+            out=out,
+        )
+
+
+def embed(
+    images: Images,
+    train: Train,
+    val: Val,
+    representation: Representation,
+    out: Out,
+    params: Params = DEFAULT_PARAMS,
+) -> None:
+    """Compute features of train and val once."""
+    from longtail.config import EmbedConfig, load_section
+    from longtail.steps.embed import embed as step
+
+    with recorded("embed"):
+        step(
+            load_section(params, "embed", EmbedConfig),
+            images=images,
+            train=train,
+            val=val,
+            representation=representation,
+            out=out,
+        )
+
+
+def classify(
+    features: Features, representation: Representation, out: Out, params: Params = DEFAULT_PARAMS
+) -> None:
+    """Stage 2: train a balanced classifier."""
+    from longtail.config import ClassifyConfig, load_section
+    from longtail.steps.classify import classify as step
+
+    with recorded("classify"):
+        step(
+            load_section(params, "classify", ClassifyConfig),
+            features=features,
+            representation=representation,
+            out=out,
+        )
+
+
+def tau_norm(
+    features: Features,
+    representation: Representation,
+    classifier: Classifier,
+    out: Out,
+    params: Params = DEFAULT_PARAMS,
+) -> None:
+    """Normalise both heads by tau; choose on val."""
+    from longtail.config import TauNormConfig, load_section
+    from longtail.steps.tau_norm import tau_norm as step
+
+    with recorded("tau_norm"):
+        step(
+            load_section(params, "tau_norm", TauNormConfig),
+            features=features,
+            representation=representation,
+            classifier=classifier,
+            out=out,
+        )
+
+
+def evaluate(
+    images: Images,
+    test: Test,
+    profile: Profile,
+    representation: Representation,
+    classifier: Classifier,
+    tau_norm: TauNorm,
+    out: Out,
+    params: Params = DEFAULT_PARAMS,
+) -> None:
+    """Report every variant on the test split."""
+    from longtail.config import EvaluateConfig, load_section
+    from longtail.steps.evaluate import evaluate as step
+
+    with recorded("evaluate"):
+        step(
+            load_section(params, "evaluate", EvaluateConfig),
+            images=images,
+            test=test,
+            profile=profile,
+            representation=representation,
+            classifier=classifier,
+            tau_norm=tau_norm,
+            out=out,
+        )
+
+
+def champion(evaluation: Evaluation, out: Out, params: Params = DEFAULT_PARAMS) -> None:
+    """Write what the registry's champion is.
+
+    It always runs under DVC, so that `gate` re-runs exactly when the champion changed.
+    """
+    from longtail.config import RegisterConfig, load_section
+    from longtail.steps.champion import champion as step
+
+    with recorded("champion"):
+        step(load_section(params, "register", RegisterConfig), evaluation=evaluation, out=out)
+
+
+def gate(
+    evaluation: Evaluation, champion: Champion, out: Out, params: Params = DEFAULT_PARAMS
+) -> None:
+    """Decide: promote, hold or reject."""
+    from longtail.config import GateConfig, load_section
+    from longtail.steps.gate import gate as step
+
+    with recorded("gate"):
+        step(
+            load_section(params, "gate", GateConfig),
+            evaluation=evaluation,
+            champion=champion,
+            out=out,
+        )
+
+
+def register(
+    gate: Verdict,
+    evaluation: Evaluation,
+    representation: Representation,
+    tau_norm: TauNorm,
+    split: SplitDir,
+    out: Out,
+    params: Params = DEFAULT_PARAMS,
+) -> None:
+    """Register the model and set its aliases."""
+    from longtail.commands.provenance import provenance_file
+    from longtail.config import RegisterConfig, load_section
+    from longtail.steps.register import register as step
+
+    with recorded("register"), provenance_file(params=params, split=split) as provenance:
+        step(
+            load_section(params, "register", RegisterConfig),
+            gate=gate,
+            evaluation=evaluation,
+            representation=representation,
+            tau_norm=tau_norm,
+            provenance=provenance,
+            out=out,
+        )
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (
+    fingerprint,
+    ingest,
+    split,
+    validate,
+    represent,
+    embed,
+    classify,
+    tau_norm,
+    evaluate,
+    champion,
+    gate,
+    register,
+)
