@@ -129,9 +129,9 @@ def balanced_accuracy_interval(
 
     The mean has the variance `V = 1/K^2 sum_k p_k (1 - p_k) / n_k`. A class with all or none of its
     few images correct would claim to have none, so `p_k = (x_k + 1/2) / (n_k + 1)` (Jeffreys)
-    stands in for `x_k / n_k` in it. `V` is what a single binomial of `m (1 - m) / V` images has,
-    `m` the mean of these `p_k`; Wilson's interval of the balanced accuracy at that effective size is
-    the result. With one class, or equal classes, it is Wilson's interval of the pooled images.
+    stands in for `x_k / n_k` in it. With `m` the mean of these `p_k`, a single binomial of
+    `m (1 - m) / V` images has the variance `V`; the result is Wilson's interval of the balanced
+    accuracy at that effective size. With one class, or equal ones, it is that of the pooled images.
 
     Args:
         images: `n_k > 0`, `[K]`.

@@ -1,0 +1,1 @@
+"""What people read: tables, pictures and the page. Values in, text or bytes out."""

@@ -1,0 +1,189 @@
+"""Open the test split once and report every variant side by side."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from longtail.artifacts import Classifier, Evaluation, Images, Representation, TauNorm
+from longtail.config import EvaluateConfig
+from longtail.data import ImageStore
+from longtail.errors import LongtailError
+from longtail.files import file_digest, read_json, whole_directory, write_json
+from longtail.heads import Head, load_heads
+from longtail.metrics import Outcome, join_outcomes, outcome_of
+from longtail.models import load_backbone, normalize
+from longtail.progress import progress
+from longtail.report.content import build_report, flat_metrics
+from longtail.report.gallery import Material, draw
+from longtail.report.page import Picture, render_page
+from longtail.report.published import published_rows
+from longtail.report.series import class_rows, confusion_rows, tau_rows
+from longtail.report.style import png
+
+
+def evaluate(
+    config: EvaluateConfig,
+    *,
+    images: Path,
+    test: Path,
+    profile: Path,
+    representation: Path,
+    classifier: Path,
+    tau_norm: Path,
+    out: Path,
+) -> None:
+    """Measure all variants on `test` and write `Evaluation`.
+
+    Raises:
+        LongtailError: the model was trained on another split than `profile` describes, `test` is
+            not of that split, or logits are not finite.
+    """
+    published = published_rows(config.published)
+    backbone, description = load_backbone(Representation(representation))
+    split = read_json(profile)
+    if description["split"] != file_digest(profile):
+        raise LongtailError(
+            f"{representation} was trained on another split than {profile}, so its training images "
+            "may be in this test; run represent again"
+        )
+    store = ImageStore(Images(images), test, size=description["image_size"])
+    _check_test(store, split, test)
+    choice = read_json(TauNorm(tau_norm).choice)
+    heads = load_heads(TauNorm(tau_norm).heads)
+    outcomes = _measure(store, backbone, heads, description, batch_size=config.batch_size)
+    report = build_report(
+        outcomes,
+        choice=choice,
+        profile=split,
+        test_digest=file_digest(test),
+        provenance=_provenance(test, profile, representation, tau_norm),
+        confidence=config.confidence,
+        bins=config.calibration_bins,
+    )
+    material = Material(
+        report=report,
+        outcomes=outcomes,
+        norms=_weight_norms(heads),
+        choice=choice,
+        curve=read_json(TauNorm(tau_norm).curve),
+        stage1_history=read_json(Representation(representation).history),
+        stage2_history=read_json(Classifier(classifier).history),
+        bins=config.calibration_bins,
+    )
+    with whole_directory(out) as directory:
+        artifact = Evaluation(directory)
+        write_json(artifact.report, report)
+        write_json(artifact.metrics, flat_metrics(report))
+        pq.write_table(_predictions(test, outcomes), artifact.predictions)
+        page = render_page(
+            report,
+            profile=split,
+            representation=description,
+            classifier=read_json(Classifier(classifier).description),
+            confusion=material.confusion,
+            pictures=_write_plots(artifact.plots, material),
+            published=published,
+        )
+        artifact.page.write_text(page, encoding="utf-8")
+
+
+def _check_test(store: ImageStore, split: Any, test: Path) -> None:
+    expected = [entry["test"] for entry in split["classes"]]
+    found = np.bincount(store.labels, minlength=len(expected)).tolist()
+    if found != expected:
+        raise LongtailError(
+            f"{test} has {len(store)} images, the profile of its split {sum(expected)}, or other "
+            "classes; give test.parquet and profile.json of one split"
+        )
+    if not len(store):
+        raise LongtailError(f"{test} has no images; change split.test so that it gets some")
+
+
+def _measure(
+    store: ImageStore,
+    backbone: nn.Module,
+    heads: dict[str, Head],
+    description: dict[str, Any],
+    *,
+    batch_size: int,
+) -> dict[str, Outcome]:
+    """One pass over the images; of the logits only what the metrics need is kept."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    backbone = backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    parts: dict[str, list[Outcome]] = {name: [] for name in heads}
+    labels = torch.split(store.labels, batch_size)
+    with progress(total=len(store), what="evaluate") as bar, torch.inference_mode():
+        for pixels, own in zip(store.batches(batch_size), labels, strict=True):
+            batch = normalize(pixels.to(device), mean=description["mean"], std=description["std"])
+            features = backbone(batch).float().cpu()  # [n, D]
+            for name, head in heads.items():
+                parts[name].append(_outcome(name, head.logits(features), own))
+            bar.update(len(own))
+    return {name: join_outcomes(batches) for name, batches in parts.items()}
+
+
+def _outcome(name: str, logits: Tensor, labels: Tensor) -> Outcome:
+    try:
+        return outcome_of(logits.numpy(), labels.numpy())
+    except ValueError as error:
+        raise LongtailError(
+            f"variant {name} on the test images: {error}; its training diverged, so lower the "
+            "learning rate of that stage"
+        ) from None
+
+
+def _weight_norms(heads: dict[str, Head]) -> dict[str, NDArray[Any]]:
+    """Norms of the rows of the two trained heads; cosine and class-mean heads ignore theirs."""
+    return {
+        name: heads[name].weight.norm(dim=1).double().numpy()
+        for name in ("stage1", "stage2")
+        if name in heads and heads[name].kind == "linear"
+    }
+
+
+def _provenance(test: Path, profile: Path, representation: Path, tau_norm: Path) -> dict[str, str]:
+    return {
+        "test split": file_digest(test),
+        "split profile": file_digest(profile),
+        "backbone": file_digest(Representation(representation).backbone),
+        "heads": file_digest(TauNorm(tau_norm).heads),
+    }
+
+
+def _predictions(test: Path, outcomes: dict[str, Outcome]) -> pa.Table:
+    table = pq.read_table(test, columns=["index", "id", "label"])
+    for name, outcome in outcomes.items():
+        columns = {
+            "prediction": pa.array(outcome.predictions, pa.int32()),
+            "confidence": pa.array(outcome.confidences.astype(np.float32)),
+            "rank": pa.array(outcome.ranks, pa.int32()),
+        }
+        for column, values in columns.items():
+            table = table.append_column(f"{name}_{column}", values)
+    return table
+
+
+def _write_plots(plots: Path, material: Material) -> list[Picture]:
+    """Write PNG files and the tables for `dvc plots`; return the pictures of the page."""
+    plots.mkdir()
+    pictures = []
+    for drawing in draw(material):
+        (plots / f"{drawing.name}.png").write_bytes(png(drawing.figure))
+        pictures.append(drawing.picture())
+    report = material.report
+    write_json(plots / "training_stage1.json", material.stage1_history)
+    write_json(plots / "training_stage2.json", material.stage2_history)
+    write_json(plots / "tau_curve.json", tau_rows(material.curve, metric=material.tau_metric))
+    write_json(plots / "accuracy_by_count.json", class_rows(report))
+    with (plots / "confusion.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["actual", "predicted"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(confusion_rows(material.outcomes[report["chosen"]], report["classes"]))
+    return pictures
