@@ -85,9 +85,10 @@ class Split:
 
     `profile.json`: `law`, `imbalance_factor` (largest over smallest training count that is not 0),
     `seed`, `manifest` (SHA-256 of the manifest), `val_source` and `test_source` (a sentence each),
-    `group_names` (from most to least images), `duplicates` (groups moved, images dropped, left
-    across splits), and `classes`: a list by label of
-    `{name, super_label, train, val, test, group}`.
+    `group_names` (from most to least images), `duplicates` (`groups` of equal images, those with
+    `conflicting_labels`, `dropped`: index of the images kept out because a copy is in another
+    split, `left_across_splits`: ids), `requested` (the parameters), and `classes`: a list by label
+    of `{name, super_label, planned, train, val, test, group}`, `planned` being the law's count.
     """
 
     root: Path

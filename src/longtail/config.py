@@ -148,6 +148,16 @@ class ValConfig(Section):
         default=None, description="Share of each class of the pool; exclusive with `per_class`."
     )
 
+    @model_validator(mode="after")
+    def _one_amount(self) -> "ValConfig":
+        given = (self.per_class is not None) + (self.share is not None)
+        if given > 1 or (given == 0 and self.take_from != "source"):
+            raise ValueError(
+                f"val needs one of per_class (is {self.per_class}) and share (is {self.share}); "
+                "only take_from: source may leave out both"
+            )
+        return self
+
 
 class TestConfig(Section):
     """Where test images come from."""
@@ -167,6 +177,20 @@ class TestConfig(Section):
     )
     share: Share | None = Field(default=None, description="Share of each class (`as_is`).")
 
+    @model_validator(mode="after")
+    def _amount_fits_distribution(self) -> "TestConfig":
+        as_is = self.distribution == "as_is"
+        needed, other = ("share", "per_class") if as_is else ("per_class", "share")
+        if getattr(self, other) is not None:
+            raise ValueError(f"{other} has no meaning with distribution: {self.distribution}")
+        optional = self.take_from == "source" and self.distribution != "long_tailed"
+        if getattr(self, needed) is None and not optional:
+            raise ValueError(
+                f"set {needed}: take_from: {self.take_from} with distribution: "
+                f"{self.distribution} needs it"
+            )
+        return self
+
 
 class GroupsConfig(Section):
     """How classes are grouped by their number of training images."""
@@ -179,6 +203,17 @@ class GroupsConfig(Section):
         default={},
         description="Scheme `edges`: group name -> smallest count, e.g. {large: 133, small: 0}.",
     )
+
+    @model_validator(mode="after")
+    def _edges_cover_every_count(self) -> "GroupsConfig":
+        if self.scheme != "edges":
+            if self.edges:
+                raise ValueError(f"edges have no meaning with scheme: {self.scheme}")
+        elif min(self.edges.values(), default=1) != 0:
+            raise ValueError("one of the edges must be 0 and none less, so that all counts belong")
+        elif len(set(self.edges.values())) < len(self.edges):
+            raise ValueError("two edges are equal, so that one of the groups is empty")
+        return self
 
 
 class SplitConfig(Section):
@@ -206,14 +241,23 @@ class SplitConfig(Section):
         "`hashed`: by a seeded hash of the image id, independent of file order.",
     )
     class_order_seed: int | None = Field(
-        default=None, ge=0, description="Shuffle which class is head or tail; default: label order."
+        default=None,
+        ge=0,
+        lt=2**32,
+        description="Shuffle which class is head or tail; default: label order.",
     )
-    seed: int = Field(default=0, ge=0, description="Seed of the selection.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the selection.")
     val: ValConfig = Field(default=ValConfig(share=0.15), description="The validation split.")
     test: TestConfig = Field(
         default=TestConfig(distribution="as_is", share=0.15), description="The test split."
     )
     groups: GroupsConfig = Field(default=GroupsConfig(), description="Groups for the metrics.")
+
+    @model_validator(mode="after")
+    def _long_tailed_test_has_a_law(self) -> "SplitConfig":
+        if self.test.distribution == "long_tailed" and self.law in ("natural", "given"):
+            raise ValueError(f"test.distribution: long_tailed needs a law, but law is {self.law}")
+        return self
 
 
 # --- validate -------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Image ids as numbers: words of the hash, groups of exact duplicates and their labels."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -12,32 +14,57 @@ _NIBBLES[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = np.arange(16, dty
 def id_words(ids: pa.StringArray) -> NDArray[np.uint64]:
     """Return the first 8 bytes of each SHA-256 in lower-case hex as a number: uint64 `[N]`.
 
-    Raises ValueError, naming the first offender, for an id that is not 64 hex digits.
+    Raises ValueError, naming the first offender, for an id that is not 64 characters of hex.
     """
     offsets = np.frombuffer(ids.buffers()[1], dtype=np.int32)[ids.offset :][: len(ids) + 1]
-    if len(ids) == 0:
-        return np.zeros(0, dtype=np.uint64)
-    lengths = np.diff(offsets)
-    if np.any(lengths != _HEX_DIGITS):
-        raise ValueError(f"{ids[int(np.argmax(lengths != _HEX_DIGITS))].as_py()!r}")
+    lengths = offsets[1:] - offsets[:-1]
+    _refuse(ids, lengths != _HEX_DIGITS)
     text = np.frombuffer(ids.buffers()[2], dtype=np.uint8)[offsets[0] : offsets[-1]]
     nibbles = _NIBBLES[text.reshape(-1, _HEX_DIGITS)[:, :16]]  # [N, 16]
-    wrong = (nibbles > 15).any(axis=1)
-    if wrong.any():
-        raise ValueError(f"{ids[int(np.argmax(wrong))].as_py()!r}")
+    _refuse(ids, (nibbles > 15).any(axis=1))
     octets = (nibbles[:, 0::2] << 4) | nibbles[:, 1::2]  # [N, 8]
     return octets.view(">u8").ravel().astype(np.uint64)
 
 
 def same_image(ids: pa.StringArray) -> NDArray[np.int32]:
     """Return a number per image, equal for equal ids, counted by first appearance: int32 `[N]`."""
-    numbers: NDArray[np.int32] = ids.dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    numbers: NDArray[np.int32] = ids.dictionary_encode().indices.to_numpy()
     return numbers
 
 
-def conflicting(copies: NDArray[np.int32], labels: NDArray[np.int32]) -> int:
-    """Return how many groups of `copies` carry more than one label."""
-    groups = int(copies.max(initial=-1)) + 1
-    first = np.zeros(groups, dtype=labels.dtype)
-    first[copies[::-1]] = labels[::-1]
-    return len(np.unique(copies[labels != first[copies]]))
+def conflicting_groups(copies: NDArray[np.int32], labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the groups of `copies` that carry more than one label, ascending."""
+    return np.unique(copies[labels != labels[first_of_group(copies)][copies]])
+
+
+def first_of_group(copies: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the position of the first image of each group, by group number: int64 `[G]`."""
+    return np.unique(copies, return_index=True)[1]
+
+
+def duplicates_report(
+    ids: pa.StringArray,
+    index: NDArray[np.int64],
+    labels: NDArray[np.int32],
+    copies: NDArray[np.int32],
+    *,
+    dropped: NDArray[np.bool_],
+    left: NDArray[np.int32],
+) -> dict[str, Any]:
+    """Return what `profile.json` says about exact duplicates.
+
+    `groups` of images with the same id and how many of them have `conflicting_labels`; the index
+    of every image that was `dropped` because a copy is in another split; and the ids of the groups
+    that were `left_across_splits`.
+    """
+    return {
+        "groups": int((np.bincount(copies) > 1).sum()),
+        "conflicting_labels": len(conflicting_groups(copies, labels)),
+        "dropped": index[dropped].tolist(),
+        "left_across_splits": sorted(ids.take(pa.array(first_of_group(copies)[left])).to_pylist()),
+    }
+
+
+def _refuse(ids: pa.StringArray, wrong: NDArray[np.bool_]) -> None:
+    if wrong.any():
+        raise ValueError(f"id {ids[int(np.argmax(wrong))].as_py()!r} is not a SHA-256 in hex")

@@ -1,16 +1,16 @@
-"""Long-tail laws: how many images a class of each rank has, and how classes are grouped by that.
+"""Long-tail laws: how many images each class has, and how classes are grouped by that number.
 
-Ranks run from the head (0) to the tail (C - 1); `by_label` turns counts by rank into counts by label.
+A law gives counts by rank, from the head (0) to the tail (C - 1); `TailLaw` gives them by label.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
-Law = Literal["exp", "step", "pareto"]
 Scheme = Literal["many_medium_few", "thirds", "edges"]
 
 MANY_MEDIUM_FEW = {"many": 101, "medium": 20, "few": 0}
@@ -32,7 +32,7 @@ def exponential_counts(classes: int, *, n_max: int, imbalance_factor: float) -> 
 
 
 def step_counts(classes: int, *, n_max: int, imbalance_factor: float) -> Counts:
-    """Return `n_max` for the first `C // 2` ranks and `floor(n_max / IF)` for the rest: int64 `[C]`.
+    """Return `n_max` for the first `C // 2` ranks, `floor(n_max / IF)` for the rest: int64 `[C]`.
 
     A single class has `n_max`. Source: Buda et al. 2018; Cao et al. 2019, section 4.
     """
@@ -42,7 +42,7 @@ def step_counts(classes: int, *, n_max: int, imbalance_factor: float) -> Counts:
 
 
 def pareto_counts(classes: int, *, n_max: int, imbalance_factor: float, alpha: float) -> Counts:
-    """Return Lomax (Pareto II) class sizes from `n_max` to exactly `floor(n_max / IF)`: int64 `[C]`.
+    """Return Lomax (Pareto II) sizes from `n_max` down to exactly `floor(n_max / IF)`: int64 `[C]`.
 
     `n_i = n_min + floor((n_max - n_min) * g(u_i) / g(u_0))` with `g(u) = u ** (-1 / alpha) - 1` and
     class quantiles `u_i = (i + c) / (C - 1 + c)`, `c = 0.79`. With 1000 classes, 1280..5 images and
@@ -52,30 +52,8 @@ def pareto_counts(classes: int, *, n_max: int, imbalance_factor: float, alpha: f
     n_min = int(n_max * (1 / imbalance_factor))
     c = _PARETO_FIRST_QUANTILE
     g = [((i + c) / (classes - 1 + c)) ** (-1 / alpha) - 1 for i in range(classes)]
-    span = n_max - n_min
-    scaled = [span if i == 0 else int(span * (value / g[0])) for i, value in enumerate(g)]
-    return np.array([n_min + extra for extra in scaled], dtype=np.int64)
-
-
-def law_counts(
-    law: Law,
-    classes: int,
-    *,
-    n_max: int,
-    imbalance_factor: float,
-    pareto_alpha: float,
-    lift_to_one: bool,
-) -> Counts:
-    """Return the counts by rank that `law` plans; `lift_to_one` makes them `max(1, n_i)`."""
-    if law == "exp":
-        counts = exponential_counts(classes, n_max=n_max, imbalance_factor=imbalance_factor)
-    elif law == "step":
-        counts = step_counts(classes, n_max=n_max, imbalance_factor=imbalance_factor)
-    else:
-        counts = pareto_counts(
-            classes, n_max=n_max, imbalance_factor=imbalance_factor, alpha=pareto_alpha
-        )
-    return np.maximum(counts, 1) if lift_to_one else counts
+    rest = [n_min + int((n_max - n_min) * (value / g[0])) for value in g[1:]]
+    return np.array([n_max, *rest], dtype=np.int64)
 
 
 def class_ranks(classes: int, *, seed: int | None) -> NDArray[np.int64]:
@@ -88,50 +66,66 @@ def class_ranks(classes: int, *, seed: int | None) -> NDArray[np.int64]:
     return np.random.RandomState(seed).permutation(classes).astype(np.int64)
 
 
-def largest_supported(plan: Callable[[int], Counts], available: Counts) -> int:
-    """Return the largest `n_max` with `plan(n_max) <= available` for every label; 0 if there is none.
+@dataclass(frozen=True)
+class TailLaw:
+    """A law with everything fixed but its size: shape, imbalance factor and rank of each label.
 
-    `plan` gives counts by label, and none of them may shrink when `n_max` grows.
+    `lift_to_one` makes every count `max(1, n_i)`; `pareto_alpha` is read by `pareto` only.
     """
-    low, high = 0, int(available.max(initial=0))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if np.all(plan(middle) <= available):
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
+    shape: Literal["exp", "step", "pareto"]
+    imbalance_factor: float
+    ranks: NDArray[np.int64]
+    pareto_alpha: float = 6.0
+    lift_to_one: bool = False
 
-def stratified_counts(totals: Counts, *, share: float) -> Counts:
-    """Return `share` of each class, rounded half up: int64 `[C]`.
+    def counts(self, n_max: int) -> Counts:
+        """Return the images that the law plans for each label if the head class has `n_max`."""
+        by_rank = self._by_rank(n_max)
+        return (np.maximum(by_rank, 1) if self.lift_to_one else by_rank)[self.ranks]
 
-    A class of 3 images or more gives at least one (if `share > 0`), so that small classes are seen
-    on every side.
-    """
-    rounded = np.floor(totals * share + 0.5).astype(np.int64)
-    return np.maximum(rounded, (totals >= 3) & (share > 0))
+    def largest_n_max(self, available: Counts) -> int:
+        """Return the largest `n_max` whose counts all fit `available` `[C]`; 0 if none does."""
+        low, high = 0, int(available.max(initial=0))
+        while low < high:  # no count shrinks when n_max grows
+            middle = (low + high + 1) // 2
+            if np.all(self.counts(middle) <= available):
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _by_rank(self, n_max: int) -> Counts:
+        classes, factor = len(self.ranks), self.imbalance_factor
+        if self.shape == "exp":
+            return exponential_counts(classes, n_max=n_max, imbalance_factor=factor)
+        if self.shape == "step":
+            return step_counts(classes, n_max=n_max, imbalance_factor=factor)
+        return pareto_counts(classes, n_max=n_max, imbalance_factor=factor, alpha=self.pareto_alpha)
 
 
 def group_by_edges(counts: Counts, *, edges: Mapping[str, int]) -> list[str]:
     """Return the group of each label: the one with the largest edge that its count reaches.
 
-    Raises ValueError if a count is below every edge.
+    Raises ValueError if no edge is 0, because then a count could belong nowhere.
     """
-    falling = sorted(edges.items(), key=lambda item: -item[1])
-    return [_reached(int(count), falling) for count in counts]
+    rising = sorted(edges, key=lambda name: edges[name])
+    bounds = [edges[name] for name in rising]
+    if not bounds or bounds[0] != 0:
+        raise ValueError(f"one group edge must be 0, got {dict(edges)}")
+    return [rising[int(place) - 1] for place in np.searchsorted(bounds, counts, side="right")]
 
 
 def group_by_thirds(counts: Counts) -> list[str]:
-    """Return head, middle or tail for each label: `C // 3` each by falling count, larger tail.
+    """Return head, middle or tail for each label by falling count; equal counts keep label order.
 
-    Equal counts keep label order; the borders are at `C * k // 3`, 33 / 33 / 34 for 100 classes.
+    The borders are at `C * k // 3`: 33 / 33 / 34 classes of 100.
     """
     classes = len(counts)
-    rank = np.empty(classes, dtype=np.int64)
-    rank[np.argsort(-counts, kind="stable")] = np.arange(classes)
+    place = np.empty(classes, dtype=np.int64)
+    place[np.argsort(-counts, kind="stable")] = np.arange(classes)
     borders = [classes // 3, classes * 2 // 3]
-    return [THIRDS[int(third)] for third in np.searchsorted(borders, rank, side="right")]
+    return [THIRDS[int(third)] for third in np.searchsorted(borders, place, side="right")]
 
 
 def group_classes(
@@ -145,10 +139,3 @@ def group_classes(
         return THIRDS, group_by_thirds(counts)
     chosen = MANY_MEDIUM_FEW if scheme == "many_medium_few" else edges
     return sorted(chosen, key=lambda name: -chosen[name]), group_by_edges(counts, edges=chosen)
-
-
-def _reached(count: int, falling: list[tuple[str, int]]) -> str:
-    for name, edge in falling:
-        if count >= edge:
-            return name
-    raise ValueError(f"count {count} is below every group edge {dict(falling)}")

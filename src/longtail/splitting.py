@@ -18,8 +18,8 @@ def cao_preference(labels: NDArray[np.int32], *, eligible: Mask, seed: int) -> R
     """Return the place of each eligible row in the field's standard shuffle: int64 `[N]`.
 
     One legacy generator shuffles the rows of each class, given in file order, class after class in
-    ascending order; the first `n_i` of each are the subset of Cao et al. 2019 (their `imbalance_cifar`
-    with seed 0). Rows that are not eligible have place 0.
+    ascending order; with seed 0 the first `n_i` of each are the subset that Cao et al. 2019 and
+    most papers since train on. Rows that are not eligible have place 0.
     """
     generator = np.random.RandomState(seed)
     rows = np.flatnonzero(eligible)
@@ -37,9 +37,8 @@ def hashed_preference(words: NDArray[np.uint64], *, seed: int) -> NDArray[np.uin
     `words` are 8 bytes of each image's SHA-256. The mixing is SplitMix64's finaliser (Steele et al.
     2014), a bijection, so that different words never share a key.
     """
-    with np.errstate(over="ignore"):
-        mixed = words ^ _mix(np.array([seed], dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15))
-        return _mix(mixed)
+    offset = np.array([seed], dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    return _mix(words ^ _mix(offset))
 
 
 @dataclass
@@ -96,8 +95,8 @@ class Allotment:
 def straddling(copies: NDArray[np.int32], parts: list[Rows]) -> NDArray[np.int32]:
     """Return the duplicate groups that have images in more than one of `parts`, ascending."""
     groups = np.concatenate([np.unique(copies[rows]) for rows in parts])
-    values, times = np.unique(groups, return_counts=True)
-    return values[times > 1]
+    values, parts_with = np.unique(groups, return_counts=True)
+    return values[parts_with > 1]
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
