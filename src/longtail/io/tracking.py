@@ -1,0 +1,173 @@
+"""MLflow runs: one for every candidate that the gate judged."""
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.data.pandas_dataset import from_pandas
+from mlflow.exceptions import MlflowException
+from requests import RequestException
+from sqlalchemy.exc import SQLAlchemyError
+
+from longtail.errors import LongtailError
+from longtail.io.database import opening, sqlite_file
+
+# A fresh database is announced with lines that look like trouble.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+
+EVALUATION = "evaluation"
+MAX_PARAMETER_LENGTH = 6000
+MAX_DIGEST_LENGTH = 36
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """An open connection to an MLflow server or database."""
+
+    uri: str
+    client: mlflow.MlflowClient
+
+
+@contextmanager
+def connect(tracking_uri: str) -> Iterator[Tracker]:
+    """Open the tracking store and registry at `tracking_uri`; a local database is created.
+
+    Raises:
+        LongtailError: MLflow cannot be reached, or refused what was asked of it.
+    """
+    try:
+        with opening(tracking_uri):
+            mlflow.set_tracking_uri(tracking_uri)
+            mlflow.set_registry_uri(tracking_uri)
+            client = mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+            client.search_experiments(max_results=1)
+        yield Tracker(tracking_uri, client)
+    except (MlflowException, SQLAlchemyError, RequestException) as error:
+        first_line = masked(str(error).partition("\n")[0])
+        raise LongtailError(
+            f"MLflow at {masked(tracking_uri)} failed: {first_line}; "
+            "check that it runs, register.tracking_uri, and your credentials"
+        ) from error
+
+
+def masked(text: str) -> str:
+    """Replace the password in every URI of a text."""
+    return re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", text)
+
+
+def experiment(tracker: Tracker, name: str) -> str:
+    """Return the id of the experiment, made if need be.
+
+    The artifacts of a local database lie in `mlruns` beside it.
+    """
+    found = tracker.client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    database = sqlite_file(tracker.uri)
+    location = None if database is None else (database.resolve().parent / "mlruns").as_uri()
+    with opening(tracker.uri):
+        found = tracker.client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(tracker.client.create_experiment(name, artifact_location=location))
+
+
+def finished_run(tracker: Tracker, *, experiment_id: str, tags: Mapping[str, str]) -> str | None:
+    """Return the id of the earliest finished run that has all of these tags."""
+    clauses = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+    found = tracker.client.search_runs(
+        [experiment_id],
+        filter_string=" and ".join([*clauses, "attributes.status = 'FINISHED'"]),
+        order_by=["attributes.start_time ASC"],
+        max_results=1,
+    )
+    return str(found[0].info.run_id) if found else None
+
+
+def logged_model(tracker: Tracker, run_id: str) -> str | None:
+    """Return the id of the model that a run logged last, or None."""
+    outputs = tracker.client.get_run(run_id).outputs
+    models = outputs.model_outputs if outputs else []
+    return str(models[-1].model_id) if models else None
+
+
+def outer_run() -> str | None:
+    """Return the run that whoever started this process wants its results in, if any."""
+    return os.environ.get("MLFLOW_RUN_ID")
+
+
+@contextmanager
+def recording(tracker: Tracker, *, experiment_id: str, tags: Mapping[str, str]) -> Iterator[str]:
+    """Yield the id of the active run: the outer one, else a new one in the experiment.
+
+    An outer run belongs to whoever started it: its status is left as it was found.
+    """
+    outer = outer_run()
+    if outer is None:
+        with mlflow.start_run(experiment_id=experiment_id, tags=dict(tags)) as run:
+            yield str(run.info.run_id)
+        return
+    status = tracker.client.get_run(outer).info.status
+    try:
+        with mlflow.start_run(run_id=outer, tags=dict(tags)):
+            yield outer
+    finally:
+        tracker.client.update_run(outer, status=status)
+
+
+def log_parameters(params: Mapping[str, Any]) -> None:
+    """Log nested parameters of the active run under dotted names, passwords masked."""
+    flat = {key: masked(str(value))[:MAX_PARAMETER_LENGTH] for key, value in _flat(params)}
+    mlflow.log_params(flat)
+
+
+def log_report(report: Mapping[str, Any]) -> None:
+    """Log the metrics of every variant and group, as `<variant>/<group>/<metric>`."""
+    mlflow.log_metrics(
+        {
+            f"{_allowed(variant)}/{_allowed(group)}/{name}": value
+            for variant, measured in report["variants"].items()
+            for group, metrics in measured.get("groups", {}).items()
+            for name, value in metrics.items()
+            if isinstance(value, int | float)
+        }
+    )
+
+
+def log_classes(classes: list[dict[str, Any]], *, name: str, digest: str) -> None:
+    """Log a data set as an input of the active run: its class table, under its own digest."""
+    dataset = from_pandas(pd.DataFrame(classes), name=name, digest=digest[:MAX_DIGEST_LENGTH])
+    mlflow.log_input(dataset, context="training")
+
+
+def log_files(paths: Mapping[Path, str]) -> None:
+    """Upload files and directories to the active run: path -> directory in the run."""
+    for path, directory in paths.items():
+        upload = mlflow.log_artifacts if path.is_dir() else mlflow.log_artifact
+        upload(str(path), directory)
+
+
+def fetch(tracker: Tracker, *, run_id: str, artifact: str, into: Path) -> Path:
+    """Download one file of a run into a directory."""
+    found = tracker.client.download_artifacts(run_id, artifact, str(into))
+    return Path(found)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _allowed(name: str) -> str:
+    """Replace what MLflow refuses in a metric name; group names are the user's own."""
+    return re.sub(r"[^\w\-. ]", "_", name)

@@ -1,0 +1,68 @@
+"""champion: what the registry holds now, an input of `gate` from outside of the repository.
+
+It always runs, and its output changes only if the gate has something else to judge against. Once a
+candidate is promoted it is the champion itself; the output then still states the version that it
+replaced, so that running the flow again finds nothing to do.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from longtail.artifacts import Champion, Evaluation
+from longtail.config import RegisterConfig
+from longtail.errors import LongtailError
+from longtail.files import file_digest, read_json, whole_directory, write_json
+from longtail.io.database import sqlite_file
+
+
+def champion(config: RegisterConfig, *, evaluation: Path, out: Path) -> None:
+    """Write the champion that the candidate in `evaluation` has to beat, and its predictions.
+
+    No database, no model and no champion are all `{"champion": null}`.
+
+    Raises:
+        LongtailError: the registry cannot be reached, or holds other predictions than it states.
+    """
+    with whole_directory(out) as partial:
+        database = sqlite_file(config.tracking_uri)
+        # Nothing was ever registered: not worth the seconds that MLflow takes to import.
+        absent = database is not None and not database.is_file()
+        identity = None if absent else _look_up(config, Evaluation(evaluation), Champion(partial))
+        write_json(Champion(partial).identity, {"champion": identity})
+
+
+def _look_up(
+    config: RegisterConfig, evaluation: Evaluation, out: Champion
+) -> dict[str, Any] | None:
+    from longtail.io import registry, tracking
+
+    candidate = registry.Candidate(
+        digest=file_digest(evaluation.predictions), chosen=read_json(evaluation.report)["chosen"]
+    )
+    with tracking.connect(config.tracking_uri) as tracker:
+        version = registry.incumbent(tracker, config.model_name, candidate=candidate)
+        if version is None:
+            return None
+        identity = registry.identity(version)
+        if identity["digest"] is not None:
+            with tempfile.TemporaryDirectory() as scratch:
+                fetched = tracking.fetch(
+                    tracker,
+                    run_id=str(version.run_id),
+                    artifact=f"{tracking.EVALUATION}/{evaluation.predictions.name}",
+                    into=Path(scratch),
+                )
+                out.predictions.write_bytes(fetched.read_bytes())
+    _require_intact(identity, out)
+    return identity
+
+
+def _require_intact(identity: dict[str, str | None], out: Champion) -> None:
+    stated = identity["digest"]
+    if stated is not None and file_digest(out.predictions) != stated:
+        raise LongtailError(
+            f"the predictions stored with {identity['name']} version {identity['version']} have "
+            f"another digest than its tag predictions_digest ({stated[:12]}...); they were changed "
+            "after it was registered: delete that version, or move the alias champion"
+        )
