@@ -16,12 +16,13 @@ def id_words(ids: pa.StringArray) -> NDArray[np.uint64]:
 
     Raises ValueError, naming the first offender, for an id that is not 64 characters of hex.
     """
-    offsets = np.frombuffer(ids.buffers()[1], dtype=np.int32)[ids.offset :][: len(ids) + 1]
-    lengths = offsets[1:] - offsets[:-1]
-    _refuse(ids, lengths != _HEX_DIGITS)
+    offsets = np.frombuffer(
+        ids.buffers()[1], dtype=np.int32, count=len(ids) + 1, offset=4 * ids.offset
+    )
+    _refuse(ids, np.flatnonzero(np.diff(offsets) != _HEX_DIGITS))
     text = np.frombuffer(ids.buffers()[2], dtype=np.uint8)[offsets[0] : offsets[-1]]
     nibbles = _NIBBLES[text.reshape(-1, _HEX_DIGITS)[:, :16]]  # [N, 16]
-    _refuse(ids, (nibbles > 15).any(axis=1))
+    _refuse(ids, np.flatnonzero((nibbles > 15).any(axis=1)))
     octets = (nibbles[:, 0::2] << 4) | nibbles[:, 1::2]  # [N, 8]
     return octets.view(">u8").ravel().astype(np.uint64)
 
@@ -65,6 +66,6 @@ def duplicates_report(
     }
 
 
-def _refuse(ids: pa.StringArray, wrong: NDArray[np.bool_]) -> None:
-    if wrong.any():
-        raise ValueError(f"id {ids[int(np.argmax(wrong))].as_py()!r} is not a SHA-256 in hex")
+def _refuse(ids: pa.StringArray, wrong: NDArray[np.int64]) -> None:
+    if len(wrong):
+        raise ValueError(f"id {ids[int(wrong[0])].as_py()!r} is not a SHA-256 in hex")
