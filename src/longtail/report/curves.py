@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from longtail.report.style import INK, VARIANT_STYLE, new_figure, styled
 from longtail.report.table import TITLES
@@ -25,6 +26,7 @@ def plot_training(history: Sequence[dict[str, Any]], *, color: str) -> Figure:
         right.set_ylabel("accuracy, %")
         for axes in (left, right):
             axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.legend()
     return figure
 

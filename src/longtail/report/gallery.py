@@ -89,8 +89,9 @@ def draw(material: Material) -> Iterator[Drawing]:
     yield Drawing(
         "accuracy_by_count",
         "Accuracy against training images",
-        "The rarer the class, the further to the right. A line that falls slowly serves the tail; "
-        "what a variant gains on the right it often pays for on the left.",
+        "The rarer the class, the further to the right; with many classes a line is the mean over "
+        "a tenth of them, and the dots are single classes of the chosen variant. A line that falls "
+        "slowly serves the tail.",
         plot_accuracy_by_count(report),
     )
     if material.norms:

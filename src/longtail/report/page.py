@@ -65,6 +65,8 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    ranked = _ranked(report, confusion)
+    shown = min(SHOWN_CLASSES, max(1, len(ranked) // 2))
     environment.filters |= {"percent": percent, "interval": interval_in_percent, "svg": Markup}
     return environment.get_template("template.html").render(
         report=report,
@@ -79,8 +81,8 @@ def render_page(
         stage1=report["variants"]["stage1"],
         more_metrics=MORE_METRICS,
         groups=_groups(report),
-        worst=_ranked(report, confusion)[:SHOWN_CLASSES],
-        best=_ranked(report, confusion)[::-1][:SHOWN_CLASSES],
+        worst=ranked[:shown],
+        best=ranked[::-1][:shown],
         listed=class_order(report["classes"])[:LISTED_CLASSES],
         pictures=pictures,
         published=published,

@@ -21,6 +21,7 @@ from longtail.report.style import (
 from longtail.report.table import TITLES
 
 NAMED_CLASSES = 20  # up to so many, every class is named
+CELL_INK = "#1c2b34"  # on the light cells of a matrix, whatever the theme
 CONFUSION_CELLS = 200  # beyond, neighbouring classes share a cell
 TICKS = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 100_000]
 
@@ -43,10 +44,11 @@ def plot_class_counts(classes: Sequence[dict[str, Any]], group_names: Sequence[s
                 heights,
                 width=0.85 if len(classes) <= NAMED_CLASSES else 1.0,
                 color=group_color(position),
-                label=f"{group} ({len(at)} classes)",
+                label=f"{group} ({len(at)} {'class' if len(at) == 1 else 'classes'})",
             )
-        axes.set_yscale("symlog", linthresh=1)
-        _count_ticks(axes, "y", max(entry["train"] for entry in classes))
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=0.7)
+        _count_ticks(axes, "y", [1, max(entry["train"] for entry in classes)])
         axes.grid(visible=False, axis="x")
         axes.set_ylabel("training images")
         axes.legend()
@@ -73,8 +75,8 @@ def plot_accuracy_by_count(report: dict[str, Any]) -> Figure:
             axes.plot(counts, _running_mean(accuracy), label=TITLES[name], **line)
             if not few and name == report["chosen"]:
                 axes.scatter(counts, accuracy, s=10, color=style["color"], alpha=0.45, lw=0)
-        axes.set_xscale("symlog", linthresh=1)
-        _count_ticks(axes, "x", max(counts))
+        axes.set_xscale("log" if min(counts) > 0 else "symlog")
+        _count_ticks(axes, "x", counts)
         axes.invert_xaxis()
         axes.set_ylim(-3, 103)
         axes.set_xlabel("training images of the class")
@@ -117,7 +119,7 @@ def plot_confusion(
     cells, cell_of = _merge(confusion[np.ix_(order, order)])
     shares = 100 * cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
     with styled():
-        figure, axes = new_figure(height=5.0)
+        figure, axes = new_figure(height=4.5)
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
         bar = figure.colorbar(image, ax=axes, shrink=0.75, label="% of the true class")
         bar.outline.set_visible(False)
@@ -164,7 +166,7 @@ def _merge(matrix: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
 def _write_shares(axes: Axes, shares: NDArray[Any]) -> None:
     for row, column in np.argwhere(shares >= 0.5):
         share = shares[row, column]
-        color = "white" if share > 55 else "#1c2b34"  # not the themed ink: cells stay light
+        color = "white" if share > 55 else CELL_INK
         axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=color, fontsize=8)
 
 
@@ -178,14 +180,14 @@ def _mark_groups(
             middles.append((at[0] + at[-1]) / 2)
             names.append(name)
             for line in (axes.axhline, axes.axvline):
-                line(at[-1] + 0.5, color=INK, linewidth=0.7)
+                line(at[-1] + 0.5, color=CELL_INK, linewidth=0.7)
     axes.set_xticks(middles, names)
     axes.set_yticks(middles, names, rotation=90, va="center")
     axes.tick_params(length=0)
 
 
-def _count_ticks(axes: Axes, which: str, largest: int) -> None:
-    ticks = [tick for tick in TICKS if tick <= largest]
+def _count_ticks(axes: Axes, which: str, counts: Sequence[int]) -> None:
+    ticks = [tick for tick in TICKS if min(counts) <= tick <= max(counts)]
     axis = axes.yaxis if which == "y" else axes.xaxis
     axis.set_ticks(ticks, labels=[f"{tick:,}" for tick in ticks])
     axis.set_ticks([], minor=True)
