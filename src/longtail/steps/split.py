@@ -71,9 +71,6 @@ def split(config: SplitConfig, *, images: Path, out: Path) -> None:
         write_json(result.profile, profile)
 
 
-# Reading and writing
-
-
 def _read_manifest(manifest: Path) -> pa.Table:
     if not manifest.is_file():
         raise LongtailError(f"{manifest} does not exist; run `longtail ingest` first")
@@ -98,38 +95,6 @@ def _write(table: pa.Table, rows: Rows, path: Path) -> None:
         use_dictionary=["shard", "label"],
         row_group_size=1 << 17,
     )
-
-
-def _profile(
-    config: SplitConfig,
-    drawn: "_Drawn",
-    labels: NDArray[np.int32],
-    names: list[str],
-    super_of: list[int],
-) -> dict[str, Any]:
-    parts = {"train": drawn.train, "val": drawn.val, "test": drawn.test}
-    counts = {part: np.bincount(labels[rows], minlength=len(names)) for part, rows in parts.items()}
-    group_names, groups = group_classes(
-        counts["train"], scheme=config.groups.scheme, edges=config.groups.edges
-    )
-    val, test = config.val, config.test
-    return {
-        "law": config.law,
-        "imbalance_factor": imbalance_factor(counts["train"]),
-        "seed": config.seed,
-        "requested": config.model_dump(mode="json"),
-        "val_source": val_source(val.take_from, per_class=val.per_class, share=val.share),
-        "test_source": test_source(
-            test.take_from, test.distribution, per_class=test.per_class, share=test.share
-        ),
-        "group_names": list(group_names),
-        "classes": class_list(
-            names, super_of=super_of, groups=groups, planned=drawn.planned, **counts
-        ),
-    }
-
-
-# Which rows
 
 
 @dataclass(frozen=True)
@@ -278,3 +243,32 @@ def _draw_unused(config: ValConfig, allotment: Allotment, among: Mask, totals: C
 
 def _all_but_one(supply: Counts) -> Counts:
     return np.maximum(supply - 1, 0)
+
+
+def _profile(
+    config: SplitConfig,
+    drawn: _Drawn,
+    labels: NDArray[np.int32],
+    names: list[str],
+    super_of: list[int],
+) -> dict[str, Any]:
+    parts = {"train": drawn.train, "val": drawn.val, "test": drawn.test}
+    counts = {part: np.bincount(labels[rows], minlength=len(names)) for part, rows in parts.items()}
+    group_names, groups = group_classes(
+        counts["train"], scheme=config.groups.scheme, edges=config.groups.edges
+    )
+    val, test = config.val, config.test
+    return {
+        "law": config.law,
+        "imbalance_factor": imbalance_factor(counts["train"]),
+        "seed": config.seed,
+        "requested": config.model_dump(mode="json"),
+        "val_source": val_source(val.take_from, per_class=val.per_class, share=val.share),
+        "test_source": test_source(
+            test.take_from, test.distribution, per_class=test.per_class, share=test.share
+        ),
+        "group_names": list(group_names),
+        "classes": class_list(
+            names, super_of=super_of, groups=groups, planned=drawn.planned, **counts
+        ),
+    }
