@@ -133,9 +133,11 @@ def test_the_same_inputs_make_the_same_bytes(
 def test_tables_for_dvc_plots(evaluation: Evaluation, report: dict[str, Any]) -> None:
     curve = read_json(evaluation.plots / "tau_curve.json")
     assert [point["tau"] for point in curve] == pytest.approx(np.linspace(0, 2, 21))
-    assert set(curve[0]) == {"tau", "stage1"}
+    assert curve[3]["stage1"] == pytest.approx(0.6 - 0.004 * 16)
+    assert curve[3]["stage2"] is None
     by_count = read_json(evaluation.plots / "accuracy_by_count.json")
     assert [row["train_images"] for row in by_count] == [120, 60, 50, 40, 30, 25]
+    assert by_count[0]["stage2"] == report["variants"]["stage2"]["per_class"][0]["accuracy"]
     assert by_count[5]["stage2"] is None
     confusion = (evaluation.plots / "confusion.csv").read_text().splitlines()
     assert confusion[0] == "actual,predicted"

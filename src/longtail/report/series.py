@@ -1,27 +1,37 @@
-"""Tables that `dvc plots` draws: wide rows, one column a line."""
+"""Tables that `dvc plots` draws: wide rows, one column a line.
+
+Every column is always there, null where a variant does not apply: DVC warns of missing ones.
+"""
 
 from typing import Any
 
 from longtail.metrics import Outcome
 from longtail.report.plots import applicable, class_order
+from longtail.report.table import TITLES
 
 
 def tau_rows(curve: list[dict[str, Any]], *, metric: str) -> list[dict[str, Any]]:
-    """Return `{tau, <head>: score}` by tau."""
-    taus = sorted({point["tau"] for point in curve})
-    return [{"tau": tau} | {p["head"]: p[metric] for p in curve if p["tau"] == tau} for tau in taus]
+    """Return `{tau, stage1, stage2}` by tau, with the scores of both heads."""
+    score = {(point["tau"], point["head"]): point[metric] for point in curve}
+    return [
+        {"tau": tau} | {head: score.get((tau, head)) for head in ("stage1", "stage2")}
+        for tau in sorted({point["tau"] for point in curve})
+    ]
 
 
 def class_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
     """Return `{class, group, train_images, <variant>: accuracy}`, most training images first."""
+    classes = report["classes"]
+    measured = applicable(report)
     return [
         {
-            "class": report["classes"][label]["name"],
-            "group": report["classes"][label]["group"],
-            "train_images": report["classes"][label]["train"],
+            "class": classes[label]["name"],
+            "group": classes[label]["group"],
+            "train_images": classes[label]["train"],
         }
-        | {name: variant["per_class"][label]["accuracy"] for name, variant in applicable(report)}
-        for label in class_order(report["classes"])
+        | dict.fromkeys(TITLES)
+        | {name: variant["per_class"][label]["accuracy"] for name, variant in measured}
+        for label in class_order(classes)
     ]
 
 
