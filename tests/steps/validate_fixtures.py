@@ -37,7 +37,9 @@ def digits() -> list[Picture]:
         pixels = bunch.images[bunch.target == label]
         splits = ["train"] * train + ["val"] * 2 + ["test"] * 3
         for image, split in zip(pixels, splits, strict=False):
-            pictures.append(Picture(encode(Image.fromarray((image * 15).astype("uint8"))), label, split))
+            pictures.append(
+                Picture(encode(Image.fromarray((image * 15).astype("uint8"))), label, split)
+            )
     return pictures
 
 
@@ -67,9 +69,10 @@ def write_artifacts(root: Path, pictures: list[Picture]) -> tuple[Path, Path]:
     write_json(images.classes, {"classes": CLASSES, "super_classes": [], "super_of": []})
     for shard, start in enumerate(range(0, len(pictures), PER_SHARD)):
         data = [picture.data for picture in pictures[start : start + PER_SHARD]]
-        with pa.OSFile(str(images.shard(shard)), "wb") as file, pa.ipc.new_file(
-            file, SHARD_SCHEMA
-        ) as writer:
+        with (
+            pa.OSFile(str(images.shard(shard)), "wb") as file,
+            pa.ipc.new_file(file, SHARD_SCHEMA) as writer,
+        ):
             writer.write_batch(pa.record_batch([pa.array(data)], schema=SHARD_SCHEMA))
     for name in ("train", "val", "test"):
         rows = manifest[[picture.split == name for picture in pictures]]

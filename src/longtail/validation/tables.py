@@ -46,7 +46,7 @@ def schema_table(found: Mapping[str, pa.Schema | str], profile: Any) -> pd.DataF
 
 
 def provenance_table(profile: Mapping[str, Any], manifest_digest: str) -> pd.DataFrame:
-    """Return `file, profile_says, found`: the digest of the manifest that was split, and of this."""
+    """Return `file, profile_says, found`: digest of the manifest that was split and of this."""
     row = ("manifest.parquet", str(profile["manifest"]), manifest_digest)
     return pd.DataFrame([row], columns=["file", "profile_says", "found"])
 
@@ -102,14 +102,14 @@ def classes_table(
             "name": pd.Series(classes, dtype=str).reindex(range(size), fill_value=""),
             "profile_name": entries["name"].fillna("").astype(str),
             "group": entries["group"].fillna("").astype(str),
-            "planned": entries["planned"],
+            "planned": entries["planned"].fillna(-1).astype(int),
         }
     )
     for name in SPLITS:
         labels = splits.loc[splits["split"] == name, "label"]
         table[name] = labels.value_counts().reindex(range(size), fill_value=0).to_numpy()
     table["counts"] = _together(table)
-    table["profile_counts"] = _together(entries.fillna(-1).astype({name: int for name in SPLITS}))
+    table["profile_counts"] = _together(entries[list(SPLITS)].fillna(-1).astype(int))
     return table
 
 
