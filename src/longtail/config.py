@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from longtail.errors import LongtailError
 
@@ -203,6 +210,14 @@ class GroupsConfig(Section):
         default={},
         description="Scheme `edges`: group name -> smallest count, e.g. {large: 133, small: 0}.",
     )
+
+    @field_validator("edges")
+    @classmethod
+    def _names_are_not_those_of_metrics(cls, edges: dict[str, int]) -> dict[str, int]:
+        taken = {"all", "accuracy", "balanced_accuracy", "calibration_error"} & edges.keys()
+        if taken:
+            raise ValueError(f"a group cannot be called {min(taken)}: reports use that name")
+        return edges
 
     @model_validator(mode="after")
     def _edges_cover_every_count(self) -> "GroupsConfig":

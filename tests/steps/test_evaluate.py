@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from longtail.artifacts import Evaluation, Representation, TauNorm
-from longtail.config import EvaluateConfig
+from longtail.config import EvaluateConfig, GroupsConfig
 from longtail.errors import LongtailError
 from longtail.files import read_json, write_json
 from longtail.heads import load_heads, save_heads
@@ -22,7 +22,7 @@ from longtail.steps.evaluate import evaluate
 from tests.steps.evaluation_fixtures import MEAN, STD, Flow, make_flow
 
 GROUPS = ("many", "medium", "few")
-HOSTILE = '<script>alert("&")</script>'
+HOSTILE = '$^</text><script>alert("&")</script>'
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +202,12 @@ def test_published_numbers_are_asked_for_by_key() -> None:
     assert published_rows(["decoupling_wd_tau_if100"])[0].accuracy == "35.85"
     with pytest.raises(LongtailError, match="no published number has the key 'bwlm'"):
         published_rows(["bwlm"])
+
+
+@pytest.mark.parametrize("name", ["all", "calibration_error"])
+def test_a_group_cannot_take_the_name_of_a_metric(name: str) -> None:
+    with pytest.raises(ValueError, match=f"cannot be called {name}"):
+        GroupsConfig(scheme="edges", edges={name: 50, "rest": 0})
 
 
 def _refused(flow: Flow, out: Path, match: str, **other: Path) -> None:

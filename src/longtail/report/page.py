@@ -114,7 +114,8 @@ def _ranked(report: dict[str, Any], confusion: NDArray[np.int64]) -> list[dict[s
     """Classes that have test images, least accurate first, fewest training images first at par."""
     classes = report["classes"]
     per_class = report["variants"][report["chosen"]]["per_class"]
-    mistakes = confusion - np.diag(np.diag(confusion))
+    mistakes = confusion.copy()
+    np.fill_diagonal(mistakes, 0)
     ranked = sorted(
         (label for label in range(len(classes)) if per_class[label]["images"]),
         key=lambda label: (per_class[label]["accuracy"], classes[label]["train"], label),

@@ -127,7 +127,7 @@ def plot_confusion(
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
         if len(classes) <= NAMED_CLASSES:
-            names = [classes[label]["name"] for label in order]
+            names = [_short(classes[label]["name"]) for label in order]
             axes.set_xticks(range(len(names)), names, rotation=_rotation(names))
             axes.set_yticks(range(len(names)), names)
             _write_shares(axes, shares)
@@ -196,10 +196,15 @@ def _count_ticks(axes: Axes, which: str, counts: Sequence[int]) -> None:
 def _class_axis(axes: Axes, names: Sequence[str]) -> None:
     axes.set_xlim(-0.7, len(names) - 0.3)
     if len(names) <= NAMED_CLASSES:
-        axes.set_xticks(range(len(names)), names, rotation=_rotation(names))
+        short = [_short(name) for name in names]
+        axes.set_xticks(range(len(short)), short, rotation=_rotation(short))
         axes.set_xlabel("class, most training images first")
     else:
         axes.set_xlabel("classes, most training images first")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 16 else f"{name[:15]}…"
 
 
 def _rotation(names: Sequence[str]) -> float:

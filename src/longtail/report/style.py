@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 from typing import Any
 
 import matplotlib
@@ -39,6 +40,7 @@ STYLE: dict[Any, Any] = {
     "lines.markersize": 4.5,
     "svg.fonttype": "none",  # text stays text: small, sharp, and readable by screen readers
     "text.color": INK,
+    "text.parse_math": False,  # a class may be called $5
     "xtick.color": INK,
     "ytick.color": INK,
     "xtick.labelsize": 9.0,
@@ -99,5 +101,4 @@ def svg(figure: Figure, *, name: str, description: str) -> str:
     picture = picture.replace("'DejaVu Sans'", "var(--sans)")
     for color, variable in THEMED.items():
         picture = picture.replace(color, variable)
-    label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return picture.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    return picture.replace("<svg ", f'<svg role="img" aria-label="{escape(description)}" ', 1)

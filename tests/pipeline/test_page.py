@@ -1,0 +1,66 @@
+"""The evaluation page in a real browser, at the widths of a desktop and of a telephone."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from longtail.artifacts import Evaluation
+from longtail.config import EvaluateConfig
+from longtail.steps.evaluate import evaluate
+from tests.steps.evaluation_fixtures import make_flow
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="no chromium; apt-get install chromium to look at the page"
+)
+REPORT_WIDTH = "<script>parent.postMessage(document.documentElement.scrollWidth, '*')</script>"
+FRAME = """<body><iframe src="page.html" width="{width}" height="900" frameborder="0"></iframe>
+<script>onmessage = event => document.body.append("needs " + event.data + " pixels")</script>"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = tmp_path_factory.mktemp("flow")
+    train = [int(500 * 100 ** (-i / 99)) for i in range(100)]
+    flow = make_flow(root, train=train, test=[2] * 100, group_names=("many", "medium", "few"))
+    evaluate(EvaluateConfig(published=["bwlm_ce_if100"]), **flow.inputs, out=root / "out")
+    return Evaluation(root / "out").page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_page_fits_the_window_without_scrolling_sideways(
+    page: str, width: int, tmp_path: Path
+) -> None:
+    (tmp_path / "page.html").write_text(page + REPORT_WIDTH, encoding="utf-8")
+    (tmp_path / "frame.html").write_text(FRAME.format(width=width), encoding="utf-8")
+    seen = re.search(r"needs (\d+) pixels", _open(tmp_path / "frame.html", tmp_path / "profile"))
+    assert seen is not None
+    assert int(seen[1]) == width
+
+
+def test_a_page_of_100_classes_is_small(page: str) -> None:
+    assert len(page.encode()) < 3_000_000
+
+
+def _open(file: Path, profile: Path) -> str:
+    """Return the document after its scripts have run."""
+    assert BROWSER is not None
+    arguments = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--hide-scrollbars",
+        "--disable-background-networking",
+        f"--user-data-dir={profile}",
+        "--window-size=1600,1000",
+        "--virtual-time-budget=5000",
+        "--dump-dom",
+    ]
+    done = subprocess.run(
+        [BROWSER, *arguments, file.as_uri()], capture_output=True, text=True, timeout=120
+    )
+    return done.stdout
