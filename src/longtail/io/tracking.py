@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from longtail.errors import LongtailError
 from longtail.io.database import opening, sqlite_file
 
-# A fresh database is announced with lines that look like trouble.
+# A fresh database, and an environment without pip, are announced with lines that look like trouble.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
 
 EVALUATION = "evaluation"
 MAX_PARAMETER_LENGTH = 6000
@@ -119,6 +121,7 @@ def recording(tracker: Tracker, *, experiment_id: str, tags: Mapping[str, str]) 
         with mlflow.start_run(run_id=outer, tags=dict(tags)):
             yield outer
     finally:
+        os.environ["MLFLOW_RUN_ID"] = outer  # MLflow drops it when it ends the run
         tracker.client.update_run(outer, status=status)
 
 
@@ -143,8 +146,10 @@ def log_report(report: Mapping[str, Any]) -> None:
 
 def log_classes(classes: list[dict[str, Any]], *, name: str, digest: str) -> None:
     """Log a data set as an input of the active run: its class table, under its own digest."""
-    dataset = from_pandas(pd.DataFrame(classes), name=name, digest=digest[:MAX_DIGEST_LENGTH])
-    mlflow.log_input(dataset, context="training")
+    table = pd.DataFrame(classes)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # counts are integers
+        dataset = from_pandas(table, name=name, digest=digest[:MAX_DIGEST_LENGTH])
+        mlflow.log_input(dataset, context="training")
 
 
 def log_files(paths: Mapping[Path, str]) -> None:

@@ -1,0 +1,208 @@
+"""Evaluated candidates of a chosen quality, and models to register, by the artifacts' contract."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+
+from longtail.artifacts import Champion, Evaluation, Gate, Registration, Representation, TauNorm
+from longtail.config import GateConfig, RegisterConfig
+from longtail.files import file_digest, read_json, write_json
+from longtail.heads import Head, save_heads
+from longtail.models import build_backbone
+from longtail.steps.champion import champion
+from longtail.steps.gate import gate
+from longtail.steps.register import register
+
+GROUPS = ("many", "medium", "few")  # one class each
+PER_CLASS = 20
+SIZE = 8
+# What a consumer runs: no longtail, no pickles.
+CONSUMER = """
+import sys
+import mlflow
+import numpy as np
+import torch
+uri, pixels, logits = sys.argv[1:]
+mlflow.set_tracking_uri(uri)
+images = np.load(pixels)
+with torch.no_grad():
+    direct = mlflow.pytorch.load_model("models:/longtail@champion")(torch.from_numpy(images))
+generic = mlflow.pyfunc.load_model("models:/longtail@champion").predict(images)
+assert "longtail" not in sys.modules
+np.savez(logits, direct=direct.numpy(), generic=generic)
+"""
+THRESHOLDS = GateConfig(min_balanced_accuracy=0.2, without_champion="promote")
+
+
+def write_evaluation(
+    root: Path,
+    *,
+    right: tuple[int, int, int],
+    chosen: str = "stage2",
+    first_id: int = 0,
+    groups: tuple[str, str, str] = GROUPS,
+    group_names: tuple[str, ...] = GROUPS,
+) -> Path:
+    """Write the evaluation of a model that has so many of 20 test images right in each class."""
+    labels = np.repeat(np.arange(3), PER_CLASS)
+    hit = np.concatenate([np.arange(PER_CLASS) < count for count in right])
+    predicted = np.where(hit, labels, (labels + 1) % 3)
+    evaluation = Evaluation(root)
+    evaluation.plots.mkdir(parents=True)
+    (evaluation.plots / "curve.png").write_bytes(b"a picture")
+    evaluation.page.write_text("<html>the report</html>", encoding="utf-8")
+    table = {
+        "index": np.arange(len(labels)),
+        "id": [f"{first_id + i:064x}" for i in range(len(labels))],
+        "label": labels.astype(np.int32),
+    }
+    for variant in ("stage1", "stage2"):
+        table[f"{variant}_prediction"] = predicted.astype(np.int32)
+        table[f"{variant}_confidence"] = np.full(len(labels), 0.5)
+        table[f"{variant}_rank"] = np.where(hit, 0, 1).astype(np.int32)
+    pd.DataFrame(table).to_parquet(evaluation.predictions)
+    report = _report(hit, labels, chosen=chosen, groups=groups, group_names=group_names)
+    write_json(evaluation.report, report)
+    write_json(evaluation.metrics, {"stage2": {"accuracy": float(hit.mean())}})
+    return root
+
+
+def _report(
+    hit: np.ndarray,
+    labels: np.ndarray,
+    *,
+    chosen: str,
+    groups: tuple[str, str, str],
+    group_names: tuple[str, ...],
+) -> dict[str, Any]:
+    metrics = {"all": _metrics(hit)}
+    for name in group_names:
+        inside = np.isin(labels, [k for k, group in enumerate(groups) if group == name])
+        metrics[name] = _metrics(hit[inside])
+    return {
+        "chosen": chosen,
+        "test": {"digest": "0" * 64, "images": len(labels)},
+        "group_names": list(group_names),
+        "classes": [
+            {"name": f"class-{k}", "group": group, "train": 100 // (k + 1), "test": PER_CLASS}
+            for k, group in enumerate(groups)
+        ],
+        "warnings": [],
+        "variants": {
+            "stage1": {"tau": None, "groups": metrics, "per_class": []},
+            "stage1_tau": {"not_applicable": "a cosine head"},
+            "stage2": {"tau": None, "groups": metrics, "per_class": []},
+        },
+    }
+
+
+def _metrics(hit: np.ndarray) -> dict[str, Any]:
+    score = float(hit.mean()) if len(hit) else None
+    return {
+        "classes": 1,
+        "images": len(hit),
+        "accuracy": score,
+        "accuracy_interval": None if score is None else [score, score],
+        "balanced_accuracy": score,
+        "calibration_error": None if score is None else 0.05,
+    }
+
+
+def write_models(root: Path) -> tuple[Path, Path]:
+    """Write a random backbone and heads; return the directories `representation` and `tau_norm`."""
+    torch.manual_seed(0)
+    representation, tau_norm = Representation(root / "representation"), TauNorm(root / "tau_norm")
+    for directory in (representation.root, tau_norm.root):
+        directory.mkdir(parents=True)
+    save_file(build_backbone("cifar_resnet32").state_dict(), representation.backbone)
+    description = {
+        "backbone": "cifar_resnet32",
+        "image_size": SIZE,
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.25, 0.25, 0.25],
+        "split": "f" * 64,
+    }
+    write_json(representation.description, description)
+    write_json(representation.history, [])
+    heads = {name: Head("linear", torch.randn(3, 64)) for name in ("stage1", "stage2")}
+    save_heads(tau_norm.heads, heads)
+    write_json(tau_norm.choice, {"chosen": "stage2"})
+    write_json(tau_norm.curve, [])
+    return representation.root, tau_norm.root
+
+
+def predict_as_consumer(tracking_uri: str, pixels: np.ndarray, scratch: Path) -> dict[str, Any]:
+    """Load the champion in a fresh process with pickles disabled; return its logits by loader."""
+    np.save(scratch / "pixels.npy", pixels)
+    command = [tracking_uri, str(scratch / "pixels.npy"), str(scratch / "logits.npz")]
+    subprocess.run(
+        [sys.executable, "-c", CONSUMER, *command],
+        env={**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
+        check=True,
+    )
+    with np.load(scratch / "logits.npz", allow_pickle=False) as logits:
+        return dict(logits)
+
+
+@dataclass
+class Workspace:
+    """One working directory over time: the flow's last three steps with everything they read."""
+
+    root: Path
+    config: RegisterConfig
+    evaluation: Path
+    representation: Path
+    tau_norm: Path
+    thresholds: GateConfig = THRESHOLDS
+
+    def run_champion(self) -> dict[str, Any] | None:
+        champion(self.config, evaluation=self.evaluation, out=self.root / "champion")
+        return read_json(Champion(self.root / "champion").identity)["champion"]
+
+    def run_gate(self) -> dict[str, Any]:
+        gate(
+            self.thresholds,
+            evaluation=self.evaluation,
+            champion=self.root / "champion",
+            out=self.root / "gate",
+        )
+        return read_json(Gate(self.root / "gate").verdict)
+
+    def run_register(self) -> dict[str, Any]:
+        provenance = self.root / "provenance.json"
+        content = {
+            "git_commit": "c0ffee",
+            "git_dirty": False,
+            "split_md5": "0123456789abcdef0123456789abcdef.dir",
+            "params": {"represent": {"epochs": 3, "augment": {"auto": None}}},
+        }
+        write_json(provenance, content)
+        register(
+            self.config,
+            gate=self.root / "gate",
+            evaluation=self.evaluation,
+            representation=self.representation,
+            tau_norm=self.tau_norm,
+            provenance=provenance,
+            out=self.root / "register",
+        )
+        return read_json(Registration(self.root / "register").record)
+
+    def flow(self) -> dict[str, Any]:
+        """Run all three, as `dvc repro` does."""
+        self.run_champion()
+        self.run_gate()
+        return self.run_register()
+
+    def gate_inputs(self) -> dict[str, str]:
+        """Digests of what `champion` wrote: equal ones leave `gate` and `register` cached."""
+        files = sorted((self.root / "champion").iterdir())
+        return {file.name: file_digest(file) for file in files}

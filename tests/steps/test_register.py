@@ -1,0 +1,405 @@
+"""Champion, gate and register against a real MLflow database."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from longtail.artifacts import Champion, Evaluation, Representation, TauNorm
+from longtail.config import EvaluateConfig, GateConfig, RegisterConfig
+from longtail.errors import LongtailError
+from longtail.files import file_digest, read_json
+from longtail.heads import load_heads
+from longtail.io import tracking
+from longtail.models import load_backbone, normalize
+from longtail.steps.evaluate import evaluate
+from tests.steps.evaluation_fixtures import make_flow
+from tests.steps.registry_fixtures import (
+    THRESHOLDS,
+    Workspace,
+    predict_as_consumer,
+    write_evaluation,
+    write_models,
+)
+
+A, B, C = (15, 10, 5), (16, 12, 9), (17, 13, 10)  # each better than the one before
+
+
+@dataclass(frozen=True)
+class History:
+    """A registry at three moments, and what registering gave; registering takes seconds."""
+
+    root: Path
+    records: dict[str, dict[str, Any]]
+    models: tuple[Path, Path]
+
+    def database(self, moment: str) -> Path:
+        """Copy of the database that was `empty`, had `a`, or had `b` promoted over `a`."""
+        return self.root / f"{moment}.db"
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> History:
+    root = tmp_path_factory.mktemp("history")
+    config = RegisterConfig(tracking_uri=f"sqlite:///{root / 'mlflow.db'}")
+    with tracking.connect(config.tracking_uri):
+        shutil.copy(root / "mlflow.db", root / "empty.db")
+    models = write_models(root / "models")
+    records = {}
+    for name, right in (("a", A), ("b", B)):
+        work = Workspace(root, config, write_evaluation(root / name, right=right), *models)
+        records[name] = work.flow()
+        shutil.copy(root / "mlflow.db", root / f"{name}.db")
+    return History(root, records, models)
+
+
+@pytest.fixture
+def at(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Workspace]:
+    """Return a function that gives a workspace of its own, as it was at a moment of the history."""
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+
+    def workspace(moment: str) -> Workspace:
+        shutil.copy(history.database(moment), tmp_path / "mlflow.db")
+        config = RegisterConfig(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+        evaluation = history.root / ("b" if moment == "b" else "a")
+        work = Workspace(tmp_path, config, evaluation, *history.models)
+        work.run_champion()
+        work.run_gate()
+        return work
+
+    return workspace
+
+
+def client(work: Workspace) -> MlflowClient:
+    return MlflowClient(work.config.tracking_uri, work.config.tracking_uri)
+
+
+def aliases(work: Workspace) -> dict[str, str]:
+    registered = client(work).get_registered_model("longtail").aliases
+    return {alias: str(version) for alias, version in registered.items()}
+
+
+def versions(work: Workspace) -> list[str]:
+    return sorted(str(v.version) for v in client(work).search_model_versions("name = 'longtail'"))
+
+
+def runs(work: Workspace) -> list[Run]:
+    experiment = client(work).get_experiment_by_name("longtail")
+    assert experiment is not None
+    return list(client(work).search_runs([experiment.experiment_id]))
+
+
+def switch_to(work: Workspace, right: tuple[int, int, int]) -> None:
+    """Give the workspace the evaluation of another candidate, as other parameters would."""
+    work.evaluation = write_evaluation(work.root / f"candidate-{right}", right=right)
+
+
+def test_the_first_candidate_becomes_challenger_and_champion(at, history):
+    work, record = at("a"), history.records["a"]
+    assert record["version"] == "1" and record["name"] == "longtail"
+    assert record["outcome"] == "promote" and record["aliases"] == ["challenger", "champion"]
+    assert aliases(work) == {"challenger": "1", "champion": "1"}
+    tags = client(work).get_model_version("longtail", "1").tags
+    assert tags["predictions_digest"] == file_digest(work.evaluation / "predictions.parquet")
+    assert tags["incumbent_version"] == "none" and tags["chosen"] == "stage2"
+    assert tags["git_commit"] == "c0ffee" and tags["verdict"] == "promote"
+    assert tags["split_md5"] == "0123456789abcdef0123456789abcdef.dir"
+
+
+def test_the_run_holds_parameters_metrics_evidence_and_the_split(at, history):
+    work = at("a")
+    run = client(work).get_run(history.records["a"]["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["represent.epochs"] == "3"
+    assert run.data.params["represent.augment.auto"] == "None"
+    assert run.data.metrics["stage2/few/accuracy"] == 5 / 20
+    assert run.data.metrics["stage2/all/balanced_accuracy"] == pytest.approx(30 / 60)
+    assert run.data.tags["verdict"] == "promote" and run.data.tags["git_commit"] == "c0ffee"
+    (dataset,) = run.inputs.dataset_inputs
+    assert dataset.dataset.digest == "0123456789abcdef0123456789abcdef.dir"
+    stored = {
+        entry.path
+        for directory in ("evaluation", "evaluation/plots", "gate", "representation", "tau_norm")
+        for entry in client(work).list_artifacts(run.info.run_id, directory)
+    }
+    for name in ("index.html", "report.json", "metrics.json", "predictions.parquet"):
+        assert f"evaluation/{name}" in stored
+    assert {"evaluation/plots/curve.png", "gate/verdict.json"} <= stored
+    assert {"representation/representation.json", "tau_norm/tau_norm.json"} <= stored
+
+
+def test_the_registered_model_gives_what_was_evaluated_without_pickles(tmp_path):
+    flow = make_flow(
+        tmp_path, train=[200, 50, 8], test=[12, 12, 12], group_names=("many", "medium", "few")
+    )
+    evaluate(EvaluateConfig(), **flow.inputs, out=tmp_path / "evaluation")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    representation, tau_norm = flow.inputs["representation"], flow.inputs["tau_norm"]
+    Workspace(
+        tmp_path,
+        RegisterConfig(tracking_uri=uri),
+        tmp_path / "evaluation",
+        representation,
+        tau_norm,
+        THRESHOLDS,
+    ).flow()
+    logits = predict_as_consumer(uri, flow.pixels, tmp_path)
+
+    backbone, description = load_backbone(Representation(representation))
+    head = load_heads(TauNorm(tau_norm).heads)["stage2"]
+    images = normalize(
+        torch.from_numpy(flow.pixels), mean=description["mean"], std=description["std"]
+    )
+    expected = head.logits(backbone(images)).numpy()
+    evaluated = pd.read_parquet(Evaluation(tmp_path / "evaluation").predictions)
+    for found in (logits["direct"], logits["generic"]):
+        assert np.abs(found - expected).max() < 1e-4
+        assert found.argmax(axis=1).tolist() == evaluated["stage2_prediction"].tolist()
+
+
+def test_the_version_carries_weights_and_class_names(at, history, tmp_path):
+    work = at("a")
+    with tracking.connect(work.config.tracking_uri):
+        local = Path(
+            mlflow.artifacts.download_artifacts("models:/longtail@champion", dst_path=str(tmp_path))
+        )
+    assert read_json(local / "extra_files" / "classes.json") == ["class-0", "class-1", "class-2"]
+    heads = load_heads(local / "extra_files" / "head.safetensors")
+    trained = load_heads(TauNorm(work.tau_norm).heads)["stage2"]
+    assert list(heads) == ["stage2"] and torch.equal(heads["stage2"].weight, trained.weight)
+    weights = local / "extra_files" / "backbone.safetensors"
+    assert file_digest(weights) == file_digest(Representation(work.representation).backbone)
+    assert (local / "data" / "model.pt2").is_file() and not list(local.rglob("*.pth"))
+
+
+def test_artifacts_lie_beside_a_local_database(history):
+    assert list(history.root.glob("mlruns/*/artifacts/evaluation/report.json"))
+
+
+@pytest.mark.parametrize("moment", ["a", "b"])
+def test_running_the_flow_again_after_a_promotion_changes_nothing(at, history, moment):
+    work = at(moment)
+    before = {"a": None, "b": {"version": "1", "chosen": "stage2"}}[moment]
+    stated = work.run_champion()
+    assert (stated and {key: stated[key] for key in ("version", "chosen")}) == before
+    assert work.run_gate()["outcome"] == "promote"
+    assert work.run_register() == history.records[moment]
+    assert len(runs(work)) == len(versions(work)) == {"a": 1, "b": 2}[moment]
+
+
+def test_a_better_candidate_replaces_the_champion_and_stays_judged_against_it(at, history):
+    work = at("a")
+    work.evaluation = history.root / "b"
+    work.run_champion()
+    before = work.gate_inputs()
+    work = at("b")
+    assert work.gate_inputs() == before
+    stored = Champion(work.root / "champion").predictions
+    assert file_digest(stored) == file_digest(history.root / "a" / "predictions.parquet")
+    assert aliases(work) == {"challenger": "2", "champion": "2", "previous-champion": "1"}
+    assert client(work).get_model_version("longtail", "2").tags["incumbent_version"] == "1"
+
+
+def test_an_earlier_candidate_restored_is_judged_against_the_new_champion(at, history):
+    work = at("b")
+    work.evaluation = history.root / "a"
+    record, seen = work.flow(), work.gate_inputs()
+    assert record["outcome"] == "reject" and record["version"] is None
+    assert aliases(work)["champion"] == "2"
+    assert work.flow() == record and work.gate_inputs() == seen
+    assert versions(work) == ["1", "2"]
+
+
+def test_an_earlier_candidate_promoted_again_keeps_its_version_and_comes_to_rest(at, history):
+    work = at("b")
+    work.evaluation = history.root / "a"
+    work.thresholds = THRESHOLDS.model_copy(update={"min_gain": -1.0})
+    record, seen = work.flow(), work.gate_inputs()
+    assert record["version"] == "1"
+    assert aliases(work) == {"challenger": "1", "champion": "1", "previous-champion": "2"}
+    assert work.flow() == record and work.gate_inputs() == seen
+    assert versions(work) == ["1", "2"]
+
+
+def test_a_held_candidate_is_challenger_only_and_its_version_is_promoted_later(at):
+    work = at("empty")
+    work.thresholds = GateConfig()
+    held = work.flow()
+    assert held["aliases"] == ["challenger"] and held["outcome"] == "hold"
+    assert aliases(work) == {"challenger": "1"}
+    work.thresholds = THRESHOLDS
+    promoted = work.flow()
+    assert promoted["version"] == "1" and promoted["run_id"] != held["run_id"]
+    assert aliases(work) == {"challenger": "1", "champion": "1"}
+    tags = client(work).get_model_version("longtail", "1").tags
+    assert tags["verdict"] == "promote" and tags["judged_in_run"] == promoted["run_id"]
+
+
+def test_a_rejected_candidate_leaves_its_run_and_no_version(at, caplog):
+    work = at("empty")
+    work.thresholds = GateConfig(min_balanced_accuracy=0.99)
+    record = work.flow()
+    assert record["version"] is None and record["aliases"] == []
+    assert record["outcome"] == "reject" and "rejected: no version" in caplog.text
+    run = client(work).get_run(record["run_id"])
+    assert run.data.tags["verdict"] == "reject"
+    assert client(work).search_registered_models() == []
+    assert work.run_register() == record and len(runs(work)) == 1
+
+
+def test_the_same_predictions_with_another_chosen_variant_are_another_candidate(at):
+    work = at("a")
+    work.evaluation = write_evaluation(work.root / "other", right=A, chosen="stage1")
+    champion = work.run_champion()
+    assert champion is not None and champion["version"] == "1"
+    assert champion["digest"] == file_digest(work.evaluation / "predictions.parquet")
+
+
+def test_a_champion_that_changed_since_the_gate_stops_the_promotion(at):
+    work = at("b")
+    switch_to(work, C)
+    work.run_champion()
+    work.run_gate()
+    client(work).set_registered_model_alias("longtail", "champion", "1")
+    with pytest.raises(LongtailError, match=r"is version 1 now, but .* against version 2.*again"):
+        work.run_register()
+    assert versions(work) == ["1", "2"] and aliases(work)["champion"] == "1"
+
+
+def test_a_rollback_by_hand_is_not_undone_by_running_the_flow(at):
+    work = at("b")
+    seen = work.gate_inputs()
+    client(work).set_registered_model_alias("longtail", "champion", "1")
+    work.run_champion()
+    assert work.gate_inputs() == seen
+
+
+def test_cut_off_between_version_and_aliases_it_goes_on_with_that_version(at, history):
+    work = at("a")
+    for alias in ("champion", "challenger"):
+        client(work).delete_registered_model_alias("longtail", alias)
+    assert work.flow() == history.records["a"]
+    assert aliases(work) == {"challenger": "1", "champion": "1"} and len(runs(work)) == 1
+
+
+def test_cut_off_between_run_and_version_it_goes_on_with_that_run(at, history):
+    work = at("a")
+    client(work).delete_registered_model("longtail")
+    assert work.flow() == history.records["a"] and len(runs(work)) == 1
+
+
+def test_a_run_that_was_killed_is_not_mistaken_for_a_finished_one(at, history):
+    work = at("a")
+    client(work).delete_registered_model("longtail")
+    client(work).set_terminated(history.records["a"]["run_id"], "KILLED")
+    again = work.flow()
+    assert again["run_id"] != history.records["a"]["run_id"] and again["version"] == "1"
+
+
+def test_a_verdict_on_other_predictions_is_refused(at):
+    work = at("a")
+    switch_to(work, C)
+    with pytest.raises(LongtailError, match="run the step gate again"):
+        work.run_register()
+    assert not (work.root / "register").exists()
+
+
+def test_a_run_given_from_outside_gets_everything_and_stays_open(at, monkeypatch):
+    work = at("empty")
+    experiment = client(work).create_experiment("theirs", str(work.root / "theirs"))
+    outer = client(work).create_run(experiment).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", outer)
+    record = work.flow()
+    assert record["run_id"] == outer
+    run = client(work).get_run(outer)
+    assert run.info.status == "RUNNING" and "represent.epochs" in run.data.params
+    assert os.environ["MLFLOW_RUN_ID"] == outer
+    assert work.flow() == record and versions(work) == ["1"]
+
+
+def test_a_champion_registered_by_other_means_holds(at):
+    work = at("empty")
+    client(work).create_registered_model("longtail")
+    client(work).create_model_version("longtail", str(work.root))
+    client(work).set_registered_model_alias("longtail", "champion", "1")
+    identity = work.run_champion()
+    assert identity == {"name": "longtail", "version": "1", "digest": None, "chosen": None}
+    assert work.run_gate()["outcome"] == "hold"
+
+
+def test_stored_predictions_that_are_not_the_registered_ones_are_an_error(at):
+    work = at("a")
+    client(work).set_model_version_tag("longtail", "1", "predictions_digest", "0" * 64)
+    switch_to(work, C)
+    with pytest.raises(LongtailError, match=r"version 1 have another digest"):
+        work.run_champion()
+
+
+def test_no_database_is_no_champion_and_costs_no_import_of_mlflow(tmp_path):
+    code = """
+import sys
+from pathlib import Path
+from longtail.config import RegisterConfig
+from longtail.steps.champion import champion
+root = Path(sys.argv[1])
+config = RegisterConfig(tracking_uri=f"sqlite:///{root / 'none.db'}")
+champion(config, evaluation=root, out=root / "champion")
+assert not {"mlflow", "torch"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert json.loads(Champion(tmp_path / "champion").identity.read_text()) == {"champion": None}
+    assert [path.name for path in tmp_path.iterdir()] == ["champion"]
+
+
+def test_an_unreachable_server_is_an_error_that_names_it_without_its_password(at, monkeypatch):
+    work = at("a")
+    shutil.rmtree(work.root / "champion")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    work.config = RegisterConfig(tracking_uri="http://me:secret@127.0.0.1:9")
+    with pytest.raises(LongtailError, match=r"127\.0\.0\.1:9.*register\.tracking_uri") as caught:
+        work.run_champion()
+    assert "secret" not in str(caught.value)
+    assert not (work.root / "champion").exists()
+
+
+def test_a_file_that_is_no_database_is_an_error(at):
+    work = at("a")
+    (work.root / "mlflow.db").write_bytes(b"not a database, and long enough to be read as one" * 99)
+    with pytest.raises(LongtailError, match=r"mlflow\.db.*failed"):
+        work.run_champion()
+
+
+def test_processes_that_start_together_share_one_fresh_database(tmp_path):
+    code = """
+import sys
+from longtail.io import tracking
+with tracking.connect(sys.argv[1]) as tracker:
+    print(tracking.experiment(tracker, "longtail"))
+"""
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = [process.communicate()[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert len(set(printed)) == 1
+
+
+def test_passwords_do_not_become_parameters():
+    assert tracking.masked("postgresql+psycopg2://me:s3cret@db:5432/x") == (
+        "postgresql+psycopg2://me:***@db:5432/x"
+    )
+    assert tracking.masked("sqlite:////tmp/a@b/mlflow.db") == "sqlite:////tmp/a@b/mlflow.db"
