@@ -4,23 +4,15 @@ Every version carries, as tags, the candidate that it is (`predictions_digest`, 
 gate said of it last (`verdict`) and which champion it was judged against (`incumbent_version`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version as installed
-from pathlib import Path
 from typing import Literal
 
-import mlflow.pytorch
-import numpy as np
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
-from torch import nn
 
 from longtail.errors import LongtailError
 from longtail.io.tracking import Tracker, logged_model
-from longtail.serving import example_images
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous-champion", "challenger"
 INCUMBENT, NONE = "incumbent_version", "none"
@@ -77,25 +69,6 @@ def find(tracker: Tracker, name: str, *, candidate: Candidate) -> ModelVersion |
     clauses = [f"name = '{name}'", *(f"tags.{k} = '{v}'" for k, v in candidate.tags().items())]
     found = tracker.client.search_model_versions(" and ".join(clauses))
     return min(found, key=lambda version: int(version.version), default=None)
-
-
-def log_model(model: nn.Module, *, image_size: int, classes: int, files: Sequence[Path]) -> None:
-    """Log a served model to the active run as an exported program, with `files` beside it.
-
-    The signature is uint8 `[-1, S, S, 3]` -> float32 `[-1, C]`.
-    """
-    inputs = TensorSpec(np.dtype(np.uint8), (-1, image_size, image_size, 3))
-    outputs = TensorSpec(np.dtype(np.float32), (-1, classes))
-    mlflow.pytorch.log_model(
-        model.cpu().eval(),
-        name="model",
-        signature=ModelSignature(Schema([inputs]), Schema([outputs])),
-        input_example=example_images(image_size).numpy(),
-        # Given, because finding them out takes ten seconds.
-        pip_requirements=[f"{package}=={installed(package)}" for package in ("torch", "numpy")],
-        serialization_format="pt2",
-        extra_files=[str(file) for file in files],
-    )
 
 
 def create_version(

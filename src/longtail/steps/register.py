@@ -15,7 +15,7 @@ from longtail.config import RegisterConfig
 from longtail.errors import LongtailError
 from longtail.files import content_digest, file_digest, read_json, whole_directory, write_json
 from longtail.heads import load_heads, save_heads
-from longtail.io import registry, tracking
+from longtail.io import export, registry, tracking
 from longtail.models import load_backbone
 from longtail.serving import ServedModel
 
@@ -180,7 +180,7 @@ def _log_model(inputs: Inputs) -> None:
         names, weights = Path(scratch) / "classes.json", Path(scratch) / "head.safetensors"
         write_json(names, classes)
         save_heads(weights, {inputs.candidate.chosen: head})
-        registry.log_model(
+        export.log_model(
             model,
             image_size=description["image_size"],
             classes=len(classes),
