@@ -118,7 +118,11 @@ class Validation:
 
     @property
     def result(self) -> Path:
-        """JSON: `rules` (list of name, level, passed, value, bound, offenders, fix), `statistics`."""
+        """JSON: `rules` and `statistics` (groups, duplicates, sample; empty after a wrong schema).
+
+        A rule is `{name, table, level, passed, value, bound, offenders, fix}`: `value` counts the
+        offenders, `offenders` describes the first 20; `passed` and `value` are null if not judged.
+        """
         return self.root / "validation.json"
 
     @property

@@ -130,11 +130,11 @@ def _report(judgement: Judgement, out: Path) -> None:
         lines = "".join(
             f"\n- {_sentence(outcome)}\n  To fix it: {outcome.fix}" for outcome in failed
         )
-        raise LongtailError(f"{len(failed)} rules are broken, see {page}:{lines}")
+        raise LongtailError(f"validation failed, see {page}:{lines}")
 
 
 def _sentence(outcome: Outcome) -> str:
     number = outcome.value or 0
     listed = "; ".join(outcome.offenders[:_SHOWN])
     more = f" and {number - _SHOWN} more" if number > _SHOWN else ""
-    return f"{outcome.name}: {number} offenders against `{outcome.bound}`: {listed}{more}"
+    return f"{outcome.name} ({outcome.bound}): {number} broke it: {listed}{more}"

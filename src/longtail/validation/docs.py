@@ -11,7 +11,7 @@ from typing import Any
 
 from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
 from great_expectations.render.view.view import DefaultJinjaPageView
-from jinja2 import BaseLoader, ChoiceLoader, PackageLoader
+from jinja2 import ChoiceLoader, PackageLoader
 
 from longtail.validation.expectations import Judgement, Outcome
 
@@ -20,10 +20,12 @@ INDEX = "index.html"
 
 def data_docs(judgement: Judgement, statistics: Mapping[str, Any]) -> dict[str, str]:
     """Return the pages by file name: static HTML without scripts, links to the network or times."""
+    view = _view()
     pages = {
-        f"{table}.html": _table_page(table, result) for table, result in judgement.results.items()
+        f"{table}.html": _table_page(view, table, result)
+        for table, result in judgement.results.items()
     }
-    index = _view().env.get_template("index.html")
+    index = view.env.get_template("index.html")
     pages[INDEX] = index.render(
         outcomes=sorted(judgement.outcomes, key=_urgency), statistics=statistics
     )
@@ -37,7 +39,7 @@ def _urgency(outcome: Outcome) -> int:
     return 2 if outcome.passed is None else 3
 
 
-def _table_page(table: str, result: Any) -> str:
+def _table_page(view: Any, table: str, result: Any) -> str:
     result.meta = {"great_expectations_version": result.meta["great_expectations_version"]}
     for entry in result.results:
         entry.result = _escaped(entry.result)
@@ -45,7 +47,6 @@ def _table_page(table: str, result: Any) -> str:
     # Without the run, which has no name or time here, and a heading that links to a page of theirs.
     document.sections = document.sections[:-1]
     document.sections[0].content_blocks = document.sections[0].content_blocks[1:]
-    view: Any = _view()
     page: str = view.render(document, template="table.html", index=INDEX, table=table)
     return page
 
@@ -59,11 +60,10 @@ def _escaped(value: Any) -> Any:
     return [_escaped(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _view() -> DefaultJinjaPageView:
-    view = DefaultJinjaPageView()
-    loaders: list[BaseLoader] = [PackageLoader("longtail.validation", "templates")]
-    loaders += [view.env.loader] if view.env.loader else []
-    view.env.loader = ChoiceLoader(loaders)
+def _view() -> Any:
+    view: Any = DefaultJinjaPageView()
+    ours = PackageLoader("longtail.validation", "templates")
+    view.env.loader = ChoiceLoader([ours, view.env.loader])
     numbers = count(1)
     view.env.filters["generate_html_element_uuid"] = lambda prefix="": f"{prefix}{next(numbers)}"
     return view

@@ -231,8 +231,8 @@ def image_rules() -> list[Rule]:
                 issue,
                 [False],
                 level="warning",
-                bound=f"CleanVision finds no {issue.replace('_', ' ')} image in the sample, or in "
-                f"{TYPICAL_SHARE:.0%} of it and more, which is then what these images are like",
+                bound=f"no {issue.replace('_', ' ')} image in the sample, unless "
+                f"{TYPICAL_SHARE:.0%} of it or more are (CleanVision)",
                 fix="look at these images; remove them from the source if they show nothing",
                 show=shown,
             )
