@@ -4,6 +4,7 @@ import platform
 import shutil
 import sqlite3
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from longtail.config import SECTIONS, IngestConfig, RegisterConfig, S3Config, load_section
 from longtail.errors import LongtailError
+from longtail.io.database import sqlite_file
 
 PACKAGES = ("torch", "torchvision", "timm", "dvc", "mlflow", "great-expectations")
 MIN_FREE_GIGABYTES = 5.0
@@ -145,11 +147,14 @@ def _list_one_object(bucket: str, prefix: str, s3: S3Config) -> str:
 
 
 def _mlflow(tracking_uri: str) -> str:
-    if tracking_uri.startswith("sqlite:///"):
-        return _sqlite(Path(tracking_uri.removeprefix("sqlite:///")))
-    if tracking_uri.startswith(("http://", "https://")):
-        return _server(tracking_uri.rstrip("/"))
-    return f"{tracking_uri}: not examined, only sqlite:/// and http(s):// are"
+    database = sqlite_file(tracking_uri)
+    if database is not None:
+        return _sqlite(database)
+    parts = urllib.parse.urlsplit(tracking_uri)
+    if parts.scheme in ("http", "https"):
+        address = parts.netloc.rpartition("@")[2]  # a password is neither sent nor shown
+        return _server(f"{parts.scheme}://{address}{parts.path.rstrip('/')}")
+    return f"a {parts.scheme}: address is not examined, only sqlite:/// and http(s):// are"
 
 
 def _sqlite(path: Path) -> str:
