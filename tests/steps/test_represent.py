@@ -1,0 +1,219 @@
+"""Stage 1 on a few digits: what is written, what resumes, what several processes share."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from longtail.artifacts import Images, Representation, Split
+from longtail.config import AugmentConfig, RepresentConfig, parse
+from longtail.data import ImageStore
+from longtail.errors import LongtailError
+from longtail.files import file_digest, read_json, write_json
+from longtail.heads import load_heads
+from longtail.models import load_backbone
+from longtail.steps.represent import represent
+from tests.steps.validate_fixtures import digits, write_artifacts
+
+WORKER = Path(__file__).with_name("train_worker.py")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("represent")
+    images, split = write_artifacts(root, digits())
+    tables = Split(split)
+    seal = root / "passed.json"
+    write_json(seal, {"split": file_digest(tables.profile)})
+    return {
+        "images": images,
+        "train": tables.train,
+        "val": tables.val,
+        "profile": tables.profile,
+        "validation": seal,
+    }
+
+
+def config(**changes: Any) -> RepresentConfig:
+    small = {
+        "image_size": 8,
+        "epochs": 2,
+        "batch_size": 8,
+        "warmup_epochs": 0,
+        "schedule": "cosine",
+        "learning_rate": 0.02,
+    }
+    return RepresentConfig(**{**small, **changes})
+
+
+def digests(root: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(root.iterdir())
+    }
+
+
+def test_writes_a_backbone_and_a_head_that_load(inputs, tmp_path):
+    represent(config(), **inputs, out=tmp_path / "out")
+    artifact = Representation(tmp_path / "out")
+    backbone, description = load_backbone(artifact)
+    features = backbone(torch.zeros(2, 3, 8, 8))
+    assert load_heads(artifact.head)["stage1"].logits(features).shape == (2, 3)
+    assert not backbone.training
+    assert description["class_counts"] == [12, 6, 3]
+    assert description["parameters"] == 464_154 - 7 * 65
+    history = read_json(artifact.history)
+    assert [entry["epoch"] for entry in history] == [0, 1]
+    best = max(history, key=lambda entry: entry["val_balanced_accuracy"])
+    assert description["val"] == best
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"], "no checkpoint stays"
+
+
+def test_same_inputs_give_the_same_bytes(inputs, tmp_path):
+    for name in ("a", "b"):
+        represent(config(epochs=1), **inputs, out=tmp_path / name)
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+
+
+def test_streaming_images_train_the_same_model_as_resident_ones(inputs, tmp_path):
+    represent(config(epochs=1), **inputs, out=tmp_path / "resident")
+    represent(config(epochs=1, resident_gigabytes=0.0), **inputs, out=tmp_path / "streamed")
+    assert digests(tmp_path / "resident") == digests(tmp_path / "streamed")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "ldam", "drw_start": 0.5},
+        {"loss": "balanced_softmax", "sampler": "progressive"},
+        {"ema_decay": 0.9, "decay_norms_and_biases": False, "optimizer": "adamw"},
+        {"augment": AugmentConfig(mixup_alpha=0.4, auto="rand-m5")},
+        {"backbone": "resnet10t", "image_size": 32},
+    ],
+    ids=["ldam-drw", "balanced-softmax", "ema-adamw", "mixup-randaugment", "timm"],
+)
+def test_every_option_trains(inputs, tmp_path, changes):
+    represent(config(**changes), **inputs, out=tmp_path / "out")
+    description = read_json(Representation(tmp_path / "out").description)
+    assert description["head_kind"] == ("cosine" if changes.get("loss") == "ldam" else "linear")
+    assert all(entry["train_loss"] > 0 for entry in read_json(tmp_path / "out" / "history.json"))
+
+
+def test_early_stopping_ends_the_run(inputs, tmp_path):
+    represent(
+        config(epochs=30, learning_rate=1e-9, early_stopping=2), **inputs, out=tmp_path / "out"
+    )
+    history = read_json(tmp_path / "out" / "history.json")
+    best = read_json(tmp_path / "out" / "representation.json")["best_epoch"]
+    assert len(history) == best + 3 < 30
+
+
+def test_a_killed_run_resumes_to_the_same_weights(inputs, tmp_path):
+    """SIGTERM in the middle of an epoch, then the same command again, with EMA and mixup on."""
+    parameters = tmp_path / "params.yaml"
+    parameters.write_text(
+        "represent: {image_size: 8, epochs: 40, batch_size: 4, warmup_epochs: 1, ema_decay: 0.9,"
+        " learning_rate: 0.02, augment: {mixup_alpha: 0.4}}\n"
+    )
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    assert command(inputs, parameters, undisturbed).wait() == 0
+
+    process = command(inputs, parameters, killed)
+    checkpoint = tmp_path / ".killed.checkpoint" / "training.pt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 143
+    assert not killed.exists(), "a killed step leaves no half artifact"
+    assert torch.load(checkpoint, weights_only=True)["state"]["epoch"] < 40
+
+    assert command(inputs, parameters, killed).wait() == 0
+    assert digests(killed) == digests(undisturbed)
+
+
+def command(inputs: dict[str, Path], parameters: Path, out: Path) -> "subprocess.Popen[bytes]":
+    options = [f"--{name}={path}" for name, path in inputs.items()]
+    return subprocess.Popen(
+        [sys.executable, "-m", "longtail", "represent", *options, f"--out={out}"]
+        + [f"--params={parameters}"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=parameters.parent,
+    )
+
+
+def test_a_checkpoint_of_other_parameters_is_not_used(inputs, tmp_path):
+    represent(config(epochs=1), **inputs, out=tmp_path / "expected")
+    leftover = tmp_path / ".out.checkpoint"
+    leftover.mkdir()
+    torch.save({"key": "another", "state": {}, "tensors": {}}, leftover / "training.pt")
+    represent(config(epochs=1), **inputs, out=tmp_path / "out")
+    assert digests(tmp_path / "out") == digests(tmp_path / "expected")
+
+
+def test_two_processes_train_on_disjoint_shares_of_the_same_batches(inputs, tmp_path):
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    worker = [WORKER, inputs["images"], inputs["train"].parent]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    for out, launcher in ((alone, []), (together, torchrun)):
+        out.mkdir()
+        subprocess.run(
+            [sys.executable, *launcher, *worker, out],
+            check=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()},
+        )
+    single = load_file(alone / "rank0.safetensors")
+    ranks = [load_file(together / f"rank{rank}.safetensors") for rank in (0, 1)]
+    steps = [name for name in single if name.startswith("seen.")]
+    assert len(steps) == 3 * 3
+    for step in steps:
+        parts = [rank[step] for rank in ranks]
+        assert torch.cat(parts).equal(single[step])
+    for name in single.keys() - set(steps):
+        torch.testing.assert_close(ranks[0][name], single[name], rtol=1e-4, atol=1e-6)
+        assert ranks[0][name].equal(ranks[1][name])
+
+
+def test_torchrun_writes_one_artifact(inputs, tmp_path):
+    parameters = tmp_path / "params.yaml"
+    parameters.write_text("represent: {image_size: 8, epochs: 2, warmup_epochs: 0}\n")
+    options = [f"--{name}={path}" for name, path in inputs.items()]
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        + ["-m", "longtail", "represent", *options, f"--out={tmp_path / 'out'}"]
+        + [f"--params={parameters}"],
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    load_backbone(Representation(tmp_path / "out"))
+
+
+def test_the_seal_of_another_split_is_refused(inputs, tmp_path):
+    other = tmp_path / "passed.json"
+    write_json(other, {"split": "0" * 64})
+    with pytest.raises(LongtailError, match="run validate again"):
+        represent(config(), **{**inputs, "validation": other}, out=tmp_path / "out")
+
+
+def test_warm_up_as_long_as_training_is_refused():
+    with pytest.raises(LongtailError, match="warmup_epochs 5 must be below epochs 5"):
+        parse(RepresentConfig, {"epochs": 5, "warmup_epochs": 5}, where="params.yaml")
+
+
+def test_the_store_gives_the_images_that_the_table_names(inputs):
+    store = ImageStore(Images(inputs["images"]), inputs["train"], size=8)
+    assert torch.bincount(store.labels).tolist() == [12, 6, 3]
+    everything = torch.cat(list(store.batches(4)))
+    assert everything.shape == (21, 8, 8, 3)
+    order = torch.tensor([20, 3, 11])
+    assert store.decode(order).equal(everything[order])
+    store.make_resident(torch.device("cpu"))
+    assert store.decode(order).equal(everything[order])
