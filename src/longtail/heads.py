@@ -47,13 +47,9 @@ class Head:
         """Return the logits `[N, C]` of features `[N, D]`."""
         x = self.prepare(features)
         if self.kind == "cosine":
-            return self.scale * F.linear(
-                F.normalize(x, dim=1), F.normalize(self.weight, dim=1)
-            )
+            return self.scale * F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
         if self.kind == "ncm":
-            return self.scale * F.linear(
-                x, 2 * self.weight, -self.weight.square().sum(dim=1)
-            )
+            return self.scale * F.linear(x, 2 * self.weight, -self.weight.square().sum(dim=1))
         return self.scale * F.linear(x, self.weight, self.bias)
 
 
