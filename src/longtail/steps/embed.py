@@ -1,0 +1,69 @@
+"""Features of the frozen backbone, computed once, so that stage 2 takes seconds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from longtail.artifacts import Features, Images, Representation
+from longtail.augment import augment_batch
+from longtail.config import EmbedConfig
+from longtail.data import ImageStore
+from longtail.features import write_features
+from longtail.files import whole_directory
+from longtail.models import load_backbone, normalize
+from longtail.progress import progress
+from longtail.randomness import generator_at
+
+
+def embed(
+    config: EmbedConfig, *, images: Path, train: Path, val: Path, representation: Path, out: Path
+) -> None:
+    """Write `Features`: train in `train_views` views, val in one; images stream through.
+
+    View 0 is the plain image, further ones are cropped (padding 1/8 of the side) and mirrored. The
+    backbone is in `eval()`: its BatchNorm statistics stay as stage 1 left them.
+    """
+    backbone, description = load_backbone(Representation(representation))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    backbone = backbone.to(device)
+    size, dimension = description["image_size"], description["feature_dim"]
+    with whole_directory(out) as directory:
+        artifact = Features(directory)
+        for split, table, views in (("train", train, config.train_views), ("val", val, 1)):
+            store = ImageStore(Images(images), table, size=size)
+            batches = (
+                _forward(backbone, pixels.to(device), description["mean"], description["std"])
+                for pixels in _views(store, views, config, what=f"embed {split}")
+            )
+            shape = (views, len(store), dimension)
+            write_features(artifact.features(split), batches, shape=shape)
+            np.save(artifact.labels(split), store.labels.numpy(), allow_pickle=False)
+
+
+def _views(store: ImageStore, views: int, config: EmbedConfig, *, what: str) -> Iterator[Tensor]:
+    with progress(total=views * len(store), what=what) as bar:
+        for view in range(views):
+            for number, pixels in enumerate(store.batches(config.batch_size)):
+                if view > 0:
+                    pixels = augment_batch(
+                        pixels,
+                        crop_padding=store.size // 8,
+                        horizontal_flip=True,
+                        generator=generator_at(config.seed, view, number),
+                    )
+                yield pixels
+                bar.update(len(pixels))
+
+
+@torch.no_grad()
+def _forward(
+    backbone: nn.Module,
+    pixels: Tensor,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> Tensor:
+    features: Tensor = backbone(normalize(pixels, mean=mean, std=std))
+    return features.float().cpu()
