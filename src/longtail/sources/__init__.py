@@ -1,52 +1,22 @@
-"""Where labelled images come from: one module a kind of source."""
+"""Where labelled images come from: one module a kind of source, one table that finds it."""
 
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
-from longtail.config import (
-    DigitsSource,
-    FolderSource,
-    IngestConfig,
-    ListingSource,
-    ParquetSource,
-    SplitListsSource,
-    TorchvisionSource,
-)
-from longtail.io.storage import Root, open_root
-from longtail.sources.collection import Collection, Item
-from longtail.sources.digits import read_digits
-from longtail.sources.folder import read_folder
-from longtail.sources.parquet import read_parquet
-from longtail.sources.tables import read_listing, read_split_lists
-from longtail.sources.torchvision_sets import read_torchvision
+from longtail.config import Source
+from longtail.sources import digits, folder, listing, parquet, split_lists, torchvision
+from longtail.sources.collection import Collection, Connect
 
-__all__ = ["Collection", "Item", "open_collection", "source_root"]
+COLLECT: dict[str, Callable[[Any, Connect], Collection]] = {
+    "digits": digits.collect,
+    "torchvision": torchvision.collect,
+    "folder": folder.collect,
+    "parquet": parquet.collect,
+    "listing": listing.collect,
+    "split_lists": split_lists.collect,
+}
 
 
-def source_root(config: IngestConfig, *, cache: Path | None = None) -> Root | None:
-    """Open the root of the source; None for sources that have none of their own files."""
-    source = config.source
-    if isinstance(source, DigitsSource | TorchvisionSource):
-        return None
-    return open_root(source.root, config.s3, cache=cache)
-
-
-def open_collection(config: IngestConfig, *, cache: Path) -> Collection:
-    """Open the source that the parameters name; downloads are kept in `cache` for a resumed run.
-
-    Raises:
-        LongtailError: the source cannot be reached, or its listing is not usable.
-    """
-    source = config.source
-    if isinstance(source, DigitsSource):
-        return read_digits()
-    if isinstance(source, TorchvisionSource):
-        return read_torchvision(source)
-    root = open_root(source.root, config.s3, cache=cache)
-    if isinstance(source, FolderSource):
-        return read_folder(source, root)
-    if isinstance(source, ParquetSource):
-        return read_parquet(source, root)
-    if isinstance(source, ListingSource):
-        return read_listing(source, root)
-    assert isinstance(source, SplitListsSource)
-    return read_split_lists(source, root)
+def collect(source: Source, connect: Connect) -> Collection:
+    """Return the classes and records of a source; `connect` opens the storage of a root."""
+    return COLLECT[source.kind](source, connect)

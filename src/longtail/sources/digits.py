@@ -1,21 +1,26 @@
-"""scikit-learn's handwritten digits, the embedded default."""
+"""scikit-learn's embedded handwritten digits."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from longtail.sources.collection import Collection, Item
+from longtail.config import DigitsSource
+from longtail.sources.collection import Classes, Collection, Connect, Record
+from longtail.sources.netpbm import encode
+
+COUNT = 1797
+NAMES = [str(digit) for digit in range(10)]
 
 
-def read_digits() -> Collection:
-    """Return 1,797 grey images of 8x8 pixels as binary PGM: the same bytes with any zlib."""
+def collect(source: DigitsSource, connect: Connect) -> Collection:
+    """Return the digits in scikit-learn's order, their values 0..16 scaled to 0..255."""
+    return Collection(Classes(NAMES, super_names=[], super_of=[]), COUNT, _records)
+
+
+def _records() -> Iterator[Record]:
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)  # [N, 8, 8], were 0..16
-
-    def items() -> Iterator[Item]:
-        for number, (image, label) in enumerate(zip(pixels, bunch.target, strict=True)):
-            yield Item(f"{number:04d}.pgm", int(label), None, b"P5\n8 8\n255\n" + image.tobytes())
-
-    return Collection([str(digit) for digit in range(10)], items(), len(pixels))
+    digits = load_digits()
+    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)  # [N, 8, 8]
+    for index, (image, label) in enumerate(zip(pixels, digits.target, strict=True)):
+        yield Record(f"digits/{index:04d}.pgm", int(label), data=encode(image))

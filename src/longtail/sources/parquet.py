@@ -1,87 +1,160 @@
-"""Parquet files of encoded images and labels, the layout of Hugging Face data sets."""
+"""Parquet files with encoded images and labels, as Hugging Face data sets are laid out."""
 
-import json
-from collections.abc import Iterator
-from fnmatch import fnmatch
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from longtail.config import ParquetSource
-from longtail.errors import LongtailError
-from longtail.io.storage import Root
-from longtail.sources.collection import Collection, Item, number_labels, number_super_labels
+from longtail.errors import LongtailError, first_few
+from longtail.files import read_json
+from longtail.sources.collection import Collection, Connect, Storage
+from longtail.sources.rows import SPLITS, Row, collect_rows
 
-BATCH = 512  # rows read at a time
+_ROWS = 128
+# Without a buffer Arrow reads a column of a whole row group, which may be the whole file.
+_BUFFER = 1 << 20
 
 
-def read_parquet(source: ParquetSource, root: Root) -> Collection:
-    """Read all files in the order train, val, test, all; within it by name, then by row."""
-    files = _files(source, root)
-    columns = [c for c in (source.label_column, source.super_label_column) if c is not None]
-    labels = pa.concat_tables([_table(root, path, columns) for _, path in files])
-    names = _names(source, root)
-    where = source.root
-    classes, numbers = number_labels(
-        labels[source.label_column].to_pylist(), names=names.get(source.label_column), where=where
+def wanted(source: ParquetSource) -> Callable[[str], bool]:
+    """Return whether a path under the root is read; `*` in a glob crosses directories."""
+    globs = list(source.files.values())
+    return lambda path: path == source.classes_file or any(fnmatchcase(path, g) for g in globs)
+
+
+def collect(source: ParquetSource, connect: Connect) -> Collection:
+    """Return the rows by split (train, val, test, all), file name and row.
+
+    A record is called `<file>#<row>`, its bytes are those in the image column.
+
+    Raises:
+        LongtailError: a glob without files, a file in two splits, a missing or unfit column, or
+            labels that make no classes.
+    """
+    storage = connect(source.root)
+    files = [(split, name, storage.local_file(name)) for split, name in _matches(source, storage)]
+    for _, name, file in files:
+        _check_columns(source, name, pq.read_schema(file))
+    names = _class_names(source, storage)
+
+    def rows(images: bool) -> Iterator[Row]:
+        for split, name, file in files:
+            yield from _rows(source, file, name=name, split=split, images=images)
+
+    return collect_rows(
+        rows,
+        with_super_labels=source.super_label_column is not None,
+        names=names.get(source.label_column),
+        super_names=names.get(source.super_label_column or ""),
+        text=False,
     )
-    above: tuple[list[str], list[int]] = ([], [])
-    if source.super_label_column is not None:
-        above = number_super_labels(
-            labels[source.super_label_column].to_pylist(),
-            numbers,
-            names=names.get(source.super_label_column),
-            where=where,
-        )
-    return Collection(classes, _items(source, root, files, numbers), len(numbers), *above)
 
 
-def _files(source: ParquetSource, root: Root) -> list[tuple[str, str]]:
-    """Source split and path of every file."""
-    present = [entry.path for entry in root.entries()]
-    found = []
-    for split in ("train", "val", "test", "all"):
-        if split not in source.files:
+def _matches(source: ParquetSource, storage: Storage) -> list[tuple[str | None, str]]:
+    paths = [entry.path for entry in storage.entries()]
+    matches: list[tuple[str | None, str]] = []
+    for split in (*SPLITS, "all"):
+        glob = source.files.get(split)  # type: ignore[call-overload]
+        if glob is None:
             continue
-        matching = [path for path in present if fnmatch(path, source.files[split])]
-        if not matching:
-            raise LongtailError(f"{source.root} has no file that matches {source.files[split]!r}")
-        found += [(split, path) for path in matching]
-    return found
-
-
-def _table(root: Root, path: str, columns: list[str]) -> pa.Table:
-    file = pq.ParquetFile(root.local_copy(path))
-    for column in columns:
-        if column not in file.schema_arrow.names:
+        names = [path for path in paths if fnmatchcase(path, glob)]
+        if not names:
             raise LongtailError(
-                f"{root.name}/{path} has no column {column!r}; it has "
-                f"{', '.join(file.schema_arrow.names)}"
+                f"No file under {source.root} matches {glob} (ingest.source.files.{split}); "
+                f"there are {first_few(paths) or 'none at all'}"
             )
-    return file.read(columns)
+        matches += [(None if split == "all" else split, name) for name in names]
+    seen = [name for _, name in matches]
+    twice = sorted({name for name in seen if seen.count(name) > 1})
+    if twice:
+        raise LongtailError(
+            f"Files that two globs of ingest.source.files match: {first_few(twice)}"
+        )
+    return matches
 
 
-def _names(source: ParquetSource, root: Root) -> dict[str, list[str]]:
+def _check_columns(source: ParquetSource, name: str, schema: pa.Schema) -> None:
+    columns = [source.image_column, source.label_column, source.super_label_column]
+    for column in columns:
+        if column is not None and column not in schema.names:
+            raise LongtailError(
+                f"Column {column} is not in {name}, which has {', '.join(schema.names)}. "
+                "Set image_column, label_column and super_label_column of ingest.source"
+            )
+    if _bytes_path(source, schema) is None:
+        raise LongtailError(
+            f"Column {source.image_column} of {name} is {schema.field(source.image_column).type}; "
+            "needed are encoded images: binary, or a struct with a binary field `bytes`"
+        )
+    for column in columns[1:]:
+        kind = schema.field(column).type if column is not None else pa.int64()
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if not (pa.types.is_integer(kind) or _is_string(kind)):
+            raise LongtailError(f"Column {column} of {name} is {kind}; labels are int or string")
+
+
+def _bytes_path(source: ParquetSource, schema: pa.Schema) -> str | None:
+    """Name the leaf column with the bytes, so that nothing else of a struct is read."""
+    kind = schema.field(source.image_column).type
+    if _is_binary(kind):
+        return source.image_column
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        return f"{source.image_column}.bytes" if _is_binary(kind.field("bytes").type) else None
+    return None
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _class_names(source: ParquetSource, storage: Storage) -> dict[str, list[str]]:
     if source.classes_file is None:
         return {}
-    return dict(json.loads(root.read(source.classes_file)))
+    content = read_json(storage.local_file(source.classes_file))
+    if not isinstance(content, dict) or source.label_column not in content:
+        raise LongtailError(
+            f"{source.classes_file} must be a JSON object with the key {source.label_column}: "
+            "label column -> list of class names"
+        )
+    return {column: [str(name) for name in names] for column, names in content.items()}
 
 
-def _items(
-    source: ParquetSource, root: Root, files: list[tuple[str, str]], numbers: list[int]
-) -> Iterator[Item]:
-    remaining = iter(numbers)
-    for split, path in files:
-        file = pq.ParquetFile(root.local_copy(path))
-        row = 0
-        for batch in file.iter_batches(BATCH, columns=[source.image_column]):
-            for value in batch.column(0).to_pylist():
-                label = split if split != "all" else None
-                yield Item(f"{path}#{row}", next(remaining), label, _bytes(value))
-                row += 1
+def _rows(
+    source: ParquetSource, file: Path, *, name: str, split: str | None, images: bool
+) -> Iterator[Row]:
+    with pq.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False) as parquet:
+        image = _bytes_path(source, parquet.schema_arrow)
+        labels = [source.label_column, source.super_label_column]
+        columns = [c for c in [*labels, image if images else None] if c is not None]
+        position = 0
+        for batch in parquet.iter_batches(batch_size=_ROWS, columns=columns, use_threads=False):
+            values = [_column(batch, column) for column in labels]
+            data = _column(batch, source.image_column if images else None)
+            for label, super_label, encoded in zip(*values, data, strict=True):
+                yield Row(
+                    f"{name}#{position}",
+                    label,
+                    super_label,
+                    split,
+                    data=encoded,
+                    problem="no bytes in the row" if images and encoded is None else None,
+                )
+                position += 1
 
 
-def _bytes(value: Any) -> bytes | Exception:
-    data = value.get("bytes") if isinstance(value, dict) else value
-    return data if isinstance(data, bytes) else ValueError("no image bytes in this row")
+def _column(batch: pa.RecordBatch, name: str | None) -> list[Any]:
+    if name is None:
+        return [None] * batch.num_rows
+    column = batch.column(name)
+    if pa.types.is_struct(column.type):
+        column = column.flatten()[0]  # with the nulls of the struct itself
+    values: list[Any] = column.to_pylist()
+    return values

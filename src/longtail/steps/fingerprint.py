@@ -1,35 +1,104 @@
-"""What identifies the source, so that a change of it is seen without reading the images."""
+"""Write what identifies the source, so that `ingest` runs again exactly when it has changed."""
 
 import hashlib
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from longtail.config import IngestConfig
+from longtail.config import DigitsSource, IngestConfig, ParquetSource, Source, TorchvisionSource
+from longtail.errors import LongtailError
 from longtail.files import write_json
-from longtail.sources import source_root
+from longtail.imaging import BadImage
+from longtail.io.storage import open_storage
+from longtail.parallel import in_order
+from longtail.sources import digits, parquet, torchvision
+from longtail.sources.collection import Connect, Entry, Storage
+
+CONTENT_LIMIT = 1 << 30
 
 
 def fingerprint(config: IngestConfig, *, out: Path) -> None:
-    """Write the file `out`: `{source, entries, digest}`.
+    """Write `out`, a JSON file: `source`, `entries`, `bytes`, `identified_by` and `digest`.
 
-    `digest` covers path, size and ETag (in a bucket) or modification time (on a disk) of every file
-    below the root, which costs a listing and no reading. A set of a library is known by its version.
+    The digest is the SHA-256 of all files' paths with what identifies their content:
+
+    - `etag`: size and ETag, for a bucket;
+    - `sha256`: the content, for local files of 1 GiB together at most. The same files have the
+      same fingerprint on any machine;
+    - `mtime`: size and time of the last change, for more than that, where reading everything
+      would make each run slow. A copy with new times is ingested again, with the same result;
+    - `constant`: the digits are part of scikit-learn.
+
+    A source of one or few files (`parquet`, `torchvision`) is identified by these; any other by
+    everything below its root, images that a listing does not name included.
 
     Raises:
-        LongtailError: the source cannot be listed.
+        LongtailError: no such root, or a torchvision set that is neither there nor to be had.
     """
-    write_json(out, source_identity(config))
+    cache = out.with_name(f".{out.name}.download")  # stays empty: nothing is read from a bucket
+    write_json(out, identify(config.source, partial(open_storage, s3=config.s3, cache=cache)))
 
 
-def source_identity(config: IngestConfig) -> dict[str, Any]:
-    """Return the content of the fingerprint."""
-    source = config.source.model_dump()
-    root = source_root(config)
-    if root is None:
-        library = "scikit-learn" if source["kind"] == "digits" else "torchvision"
-        return {"source": source, "entries": None, "digest": f"{library} {version(library)}"}
-    digest, entries = hashlib.sha256(), root.entries()
-    for entry in entries:
-        digest.update(f"{entry.path}\0{entry.size}\0{entry.tag}\n".encode())
-    return {"source": source, "entries": len(entries), "digest": digest.hexdigest()}
+def identify(source: Source, connect: Connect) -> dict[str, Any]:
+    """Return the fingerprint of `source` as JSON, see `fingerprint`."""
+    if isinstance(source, DigitsSource):
+        return _content(source, digits.COUNT, 0, "constant", hashlib.sha256(b"digits").hexdigest())
+    if isinstance(source, TorchvisionSource):
+        torchvision.prepare(source)
+    storage = connect(source.root)
+    wanted = _wanted(source)
+
+    def entries() -> Iterator[Entry]:
+        return (entry for entry in storage.entries() if wanted(entry.path))
+
+    by = "etag"
+    if not storage.lasting_versions:
+        by = "sha256" if sum(entry.size for entry in entries()) <= CONTENT_LIMIT else "mtime"
+    versions = _by_content(storage, entries()) if by == "sha256" else _by_version(entries())
+    count, size, digest = 0, 0, hashlib.sha256()
+    for entry, version in versions:
+        digest.update(entry.path.encode("utf-8", "surrogateescape") + b"\0")
+        digest.update(version.encode() + b"\0")
+        count += 1
+        size += entry.size
+    if count == 0:
+        raise LongtailError(f"{source.root} has no files for the source. Check ingest.source")
+    return _content(source, count, size, by, digest.hexdigest())
+
+
+def _content(source: Source, entries: int, size: int, by: str, digest: str) -> dict[str, Any]:
+    return {
+        "source": source.model_dump(mode="json"),
+        "entries": entries,
+        "bytes": size,
+        "identified_by": by,
+        "digest": digest,
+    }
+
+
+def _wanted(source: Source) -> Callable[[str], bool]:
+    if isinstance(source, ParquetSource):
+        return parquet.wanted(source)
+    if isinstance(source, TorchvisionSource):
+        return torchvision.wanted(source)
+    return lambda path: True
+
+
+def _by_version(entries: Iterator[Entry]) -> Iterator[tuple[Entry, str]]:
+    return ((entry, entry.version) for entry in entries)
+
+
+def _by_content(storage: Storage, entries: Iterator[Entry]) -> Iterator[tuple[Entry, str]]:
+    def digest(path: str) -> str:
+        if path.endswith("/"):
+            return "empty directory"
+        try:
+            return hashlib.sha256(storage.read(path)).hexdigest()
+        except BadImage as reason:
+            return str(reason)
+
+    with ThreadPoolExecutor(storage.concurrency) as readers:
+        tasks = ((entry, entry.path) for entry in entries)
+        yield from in_order(readers, digest, tasks, ahead=2 * storage.concurrency)

@@ -1,190 +1,138 @@
-"""Read a source into shards of original bytes and a manifest, as a stream."""
+"""Read a source into shards of the original bytes and a manifest."""
 
-import hashlib
+import logging
 import shutil
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from longtail.artifacts import MANIFEST_SCHEMA, QUARANTINE_SCHEMA, SHARD_SCHEMA, Images
+from longtail.artifacts import Images
 from longtail.config import IngestConfig
 from longtail.errors import LongtailError, first_few
 from longtail.files import read_json, whole_directory, write_json
-from longtail.imaging import BadImage, ImageFacts, inspect, wrong_extension
+from longtail.inspection import Seen, inspect_all
+from longtail.io.image_files import ImagesWriter
+from longtail.io.storage import open_storage
 from longtail.progress import progress
-from longtail.sources import Collection, Item, open_collection
-from longtail.steps.fingerprint import source_identity
+from longtail.sources import collect
+from longtail.sources.collection import Classes, Collection, Connect, Record
+from longtail.steps.fingerprint import identify
 
-LOOK_AHEAD = 256  # images read and inspected before the oldest is written
-ROWS = 1024  # rows of one record batch and of one row group
+_log = logging.getLogger(__name__)
+_NAMED_OFFENDERS = 5
 
 
 def ingest(config: IngestConfig, *, source: Path, out: Path) -> None:
-    """Write `Images`: every image's original bytes, its SHA-256 as id, and the facts about it.
+    """Write the `Images` artifact of the source that `source` identifies.
 
-    Bad images stop the step with one error after all have been looked at, or are listed in
-    `quarantine.parquet`. What was downloaded from a bucket is kept beside `out` until the step has
-    succeeded, so that an interrupted run does not fetch it again. Memory does not grow with the
-    number of images, but for the list of labels.
+    No image is changed and none is dropped in silence: all are looked at, and bad ones stop the
+    step with one error, or are listed in the quarantine table (`on_bad_image`). Memory does not
+    grow with the number of images. What was fetched from a bucket stays beside `out` until the
+    step has succeeded, so that it continues where it was killed.
+
+    Args:
+        source: the fingerprint that `fingerprint` wrote.
 
     Raises:
-        LongtailError: the source has changed since it was fingerprinted, has bad images, or a class
-            has no good image.
+        LongtailError: the source is not what it was for `fingerprint`, has bad images, a class
+            without an image, or labels that make no classes.
     """
-    if read_json(source) != source_identity(config):
-        raise LongtailError(f"the source is not what {source} says; run `longtail fingerprint` again")
-    cache = out.with_name(f".{out.name}.downloads")
-    collection = open_collection(config, cache=cache)
+    cache = out.with_name(f".{out.name}.download")
+    connect = partial(open_storage, s3=config.s3, cache=cache)
+    _check_unchanged(config, source, connect)
+    collection = collect(config.source, connect)
     with whole_directory(out) as directory:
-        writer = _Writer(Images(directory), collection, shard_bytes=config.shard_megabytes * 10**6)
-        with progress(total=collection.size, what="ingest") as bar:
-            for item, found in _inspected(collection.items, max_pixels=config.max_pixels):
-                writer.add(item, found)
-                bar.update()
-        _refuse(writer, collection, config)
-        writer.close()
+        images = Images(directory)
+        _write(collection, images, config)
+        write_json(images.classes, _describe(collection.classes))
     shutil.rmtree(cache, ignore_errors=True)
 
 
-def _inspected(
-    items: Iterable[Item], *, max_pixels: int
-) -> Iterator[tuple[Item, ImageFacts | str]]:
-    """Inspect on several threads, in order, at most `LOOK_AHEAD` images at a time."""
-    pending: deque[tuple[Item, Future[ImageFacts | str]]] = deque()
-    with ThreadPoolExecutor(thread_name_prefix="inspect") as pool:
-        for item in items:
-            pending.append((item, pool.submit(_facts, item, max_pixels)))
-            if len(pending) >= LOOK_AHEAD:
-                first, future = pending.popleft()
-                yield first, future.result()
-        while pending:
-            first, future = pending.popleft()
-            yield first, future.result()
-
-
-def _facts(item: Item, max_pixels: int) -> ImageFacts | str:
-    """What an image is, or why it is bad."""
-    if isinstance(item.content, FileNotFoundError):
-        return "the listed file is missing"
-    if isinstance(item.content, Exception):
-        return str(item.content)
-    try:
-        facts = inspect(item.content, max_pixels=max_pixels)
-    except BadImage as bad:
-        return str(bad)
-    return wrong_extension(item.path, facts.format) or facts
-
-
-@dataclass
-class _Writer:
-    """Appends images to shards and rows to the manifest, a batch at a time."""
-
-    artifact: Images
-    collection: Collection
-    shard_bytes: int
-    bad: list[dict[str, Any]] = field(default_factory=list)
-    good: int = 0
-
-    def __post_init__(self) -> None:
-        self._manifest = pq.ParquetWriter(self.artifact.manifest, MANIFEST_SCHEMA)
-        self._rows: list[dict[str, Any]] = []
-        self._data: list[bytes] = []
-        self._shard, self._row, self._size = 0, 0, 0
-        self._counts = [0] * len(self.collection.classes)
-        self._open_shard()
-
-    def add(self, item: Item, found: ImageFacts | str) -> None:
-        """Take one image, or the reason why it is bad."""
-        name = self.collection.classes[item.label]
-        if isinstance(found, str) or isinstance(item.content, Exception):
-            self.bad.append({"source_path": item.path, "class_name": name, "reason": found})
-            return
-        if self._size + len(item.content) > self.shard_bytes and self._row:
-            self._next_shard()
-        self._rows.append(self._manifest_row(item, item.content, found))
-        self._data.append(item.content)
-        self._row += 1
-        self._size += len(item.content)
-        self._counts[item.label] += 1
-        self.good += 1
-        if len(self._rows) == ROWS:
-            self._flush()
-
-    def emptied(self) -> list[str]:
-        """Classes that have no good image."""
-        names = self.collection.classes
-        return [name for name, count in zip(names, self._counts, strict=True) if not count]
-
-    def close(self) -> None:
-        """Write what is pending, the list of bad images and the class names."""
-        self._flush()
-        self._ipc.close()
-        self._manifest.close()
-        bad = pa.Table.from_pylist(self.bad, schema=QUARANTINE_SCHEMA)
-        pq.write_table(bad, self.artifact.quarantine)
-        write_json(
-            self.artifact.classes,
-            {
-                "classes": self.collection.classes,
-                "super_classes": self.collection.super_classes,
-                "super_of": self.collection.super_of,
-            },
-        )
-
-    def _manifest_row(self, item: Item, data: bytes, facts: ImageFacts) -> dict[str, Any]:
-        collection = self.collection
-        above = collection.super_of[item.label] if collection.super_of else None
-        return {
-            "index": self.good,
-            "id": hashlib.sha256(data).hexdigest(),
-            "shard": self._shard,
-            "row": self._row,
-            "label": item.label,
-            "class_name": collection.classes[item.label],
-            "super_label": above,
-            "super_name": None if above is None else collection.super_classes[above],
-            "width": facts.width,
-            "height": facts.height,
-            "mode": facts.mode,
-            "format": facts.format,
-            "bytes": len(data),
-            "phash": facts.phash,
-            "source_path": item.path,
-            "source_split": item.split,
-        }
-
-    def _open_shard(self) -> None:
-        self._ipc = pa.ipc.new_file(str(self.artifact.shard(self._shard)), SHARD_SCHEMA)
-
-    def _next_shard(self) -> None:
-        self._flush()
-        self._ipc.close()
-        self._shard, self._row, self._size = self._shard + 1, 0, 0
-        self._open_shard()
-
-    def _flush(self) -> None:
-        if self._rows:
-            self._manifest.write_table(pa.Table.from_pylist(self._rows, schema=MANIFEST_SCHEMA))
-            data = pa.array(self._data, type=pa.binary())
-            self._ipc.write_batch(pa.record_batch([data], schema=SHARD_SCHEMA))
-        self._rows, self._data = [], []
-
-
-def _refuse(writer: _Writer, collection: Collection, config: IngestConfig) -> None:
-    if writer.bad and config.on_bad_image == "stop":
-        shown = first_few([f"{bad['source_path']} ({bad['reason']})" for bad in writer.bad])
+def _check_unchanged(config: IngestConfig, source: Path, connect: Connect) -> None:
+    """Compare the source with its fingerprint; listing it is also what confirms fetched objects."""
+    expected, found = read_json(source), identify(config.source, connect)
+    changed = [key for key, value in found.items() if expected.get(key) != value]
+    if changed:
         raise LongtailError(
-            f"{len(writer.bad)} of {collection.size} images are bad: {shown}; correct them, or set "
-            "ingest.on_bad_image: quarantine to keep them out and list them"
+            f"The source is not the one in {source}: {', '.join(changed)} changed "
+            f"({expected.get('entries')} entries then, {found['entries']} now). "
+            "Run `longtail fingerprint` again"
         )
-    if emptied := writer.emptied():
+
+
+def _write(collection: Collection, images: Images, config: IngestConfig) -> None:
+    names = collection.classes.names
+    good = [0] * len(names)
+    bad: list[str] = []
+    bad_count = 0
+    with ImagesWriter(images, shard_bytes=config.shard_megabytes * 1_000_000) as writer:
+        for record, data, seen in _watched(collection, max_pixels=config.max_pixels):
+            if isinstance(seen, str) or record.label is None:
+                path, reason = _printable(record.path), str(seen)
+                writer.reject(path, None if record.label is None else names[record.label], reason)
+                bad_count += 1
+                if len(bad) < _NAMED_OFFENDERS:
+                    bad.append(f"{path} ({reason})")
+            else:
+                writer.add(data, _manifest_row(record, record.label, seen, collection.classes))
+                good[record.label] += 1
+    if bad_count and config.on_bad_image == "stop":
+        hidden = bad_count - len(bad)
         raise LongtailError(
-            f"{len(emptied)} classes have no good image: {first_few(emptied)}; correct their images "
-            "or take the classes out of the source"
+            f"{bad_count} of {collection.total} images are bad: {'; '.join(bad)}"
+            f"{f' and {hidden} more' if hidden else ''}. Repair or remove them, or set "
+            "ingest.on_bad_image: quarantine"
         )
+    _check_no_class_is_empty(names, good)
+    if bad_count:
+        _log.warning("%d of %d images are in quarantine", bad_count, collection.total)
+
+
+def _watched(
+    collection: Collection, *, max_pixels: int
+) -> Iterator[tuple[Record, bytes, Seen | str]]:
+    with progress(total=collection.total, what="ingest") as bar:
+        for looked_at in inspect_all(collection, max_pixels=max_pixels):
+            yield looked_at
+            bar.update()
+
+
+def _manifest_row(record: Record, label: int, seen: Seen, classes: Classes) -> dict[str, Any]:
+    super_label = classes.super_of[label] if classes.super_of else None
+    return {
+        "id": seen.id,
+        "label": label,
+        "class_name": classes.names[label],
+        "super_label": super_label,
+        "super_name": None if super_label is None else classes.super_names[super_label],
+        "width": seen.facts.width,
+        "height": seen.facts.height,
+        "mode": seen.facts.mode,
+        "format": seen.facts.format,
+        "phash": seen.facts.phash,
+        "source_path": _printable(record.path),
+        "source_split": record.split,
+    }
+
+
+def _check_no_class_is_empty(names: list[str], good: list[int]) -> None:
+    empty = [name for name, count in zip(names, good, strict=True) if count == 0]
+    if empty:
+        raise LongtailError(
+            f"{len(empty)} of {len(names)} classes have only bad images: {first_few(empty)}. "
+            "An empty class cannot be learned: repair the images, or take the class out"
+        )
+
+
+def _printable(path: str) -> str:
+    """Write bytes of a file name that are no UTF-8 as escapes."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _describe(classes: Classes) -> dict[str, Any]:
+    return {
+        "classes": classes.names,
+        "super_classes": classes.super_names,
+        "super_of": classes.super_of,
+    }
