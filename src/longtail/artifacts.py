@@ -71,7 +71,7 @@ class Images:
 
     @property
     def classes(self) -> Path:
-        """JSON: `classes` (names by label), `super_classes` (names), `super_of` (by label, or [])."""
+        """JSON: `classes` and `super_classes` (names), `super_of` (by label, or [])."""
         return self.root / "classes.json"
 
     def shard(self, number: int) -> Path:
@@ -141,8 +141,8 @@ class Representation:
 
     `backbone`, `feature_dim`, `image_size`, `mean`, `std`, `head_kind` (linear or cosine),
     `head_scale`, `classes`, `class_counts`, `groups` (by label), `group_names`, `loss`, `sampler`,
-    `best_epoch`, `epochs`, `val` (metrics of the best epoch), `parameters`, `multiply_adds`, `split`
-    (digest of the profile). `history.json` is a list of
+    `best_epoch`, `epochs`, `val` (metrics of the best epoch), `parameters`, `multiply_adds`,
+    `split` (digest of the profile). `history.json` is a list of
     `{epoch, learning_rate, train_loss, train_accuracy, val_loss, val_accuracy,
     val_balanced_accuracy}`.
     """
@@ -184,7 +184,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Classifier:
-    """The stage-2 head. `classifier.json`: `method`, `best_epoch`, `val`; `history.json` by epoch."""
+    """The stage-2 head. `classifier.json`: `method`, `best_epoch`, `val`; `history.json`."""
 
     root: Path
 
@@ -207,8 +207,9 @@ class TauNorm:
     """All variants: `stage1`, `stage1_tau`, `stage2`, `stage2_tau`, and which one val chose.
 
     `tau_norm.json`: `chosen` (variant), `select_by`, and `variants`: name ->
-    `{tau, val_accuracy, val_balanced_accuracy}`, or `{not_applicable: reason}` for a head whose rows
-    cannot be normalised. `curve.json`: list of `{head, tau, val_accuracy, val_balanced_accuracy}`.
+    `{tau, val_accuracy, val_balanced_accuracy}`, or `{not_applicable: reason}` for a head whose
+    rows cannot be normalised. `curve.json`: list of `{head, tau, val_accuracy,
+    val_balanced_accuracy}`.
     """
 
     root: Path
@@ -231,8 +232,8 @@ class TauNorm:
 class Evaluation:
     """The test split, opened once.
 
-    `report.json`: `chosen`, `test` (digest, images), `classes` (by label: name, group, train, test),
-    `group_names`, `warnings`, and `variants`: name -> `{groups: {all | group -> metrics},
+    `report.json`: `chosen`, `test` (digest, images), `classes` (by label: name, group, train,
+    test), `group_names`, `warnings`, and `variants`: name -> `{groups: {all | group -> metrics},
     per_class: [...], ...}` where a metric is a number, an interval `[low, high]` or null.
     `metrics.json` is its small flat form for `dvc metrics`: variant -> number by name.
     `predictions.parquet`: `index, id, label` and for each variant `<variant>_prediction` and

@@ -25,7 +25,7 @@ class Crops:
 def draw_crops(
     count: int, *, crop_padding: int, horizontal_flip: bool, generator: torch.Generator
 ) -> Crops:
-    """Draw the crops of a batch; apart from `crop`, so that each process can take its share of them."""
+    """Draw the crops of a batch; apart from `crop`, so that each process can take its share."""
     offsets = torch.randint(0, 2 * crop_padding + 1, (2, count), generator=generator)
     flip = torch.rand(count, generator=generator) < (0.5 if horizontal_flip else 0.0)
     return Crops(offsets[0], offsets[1], flip)

@@ -32,9 +32,6 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-# --- ingest ---------------------------------------------------------------------------------------
-
-
 class DigitsSource(Section):
     """scikit-learn's 1,797 handwritten digits, 8x8 grey, 10 classes; needs no network."""
 
@@ -66,7 +63,7 @@ class ParquetSource(Section):
     root: str = Field(description="Local directory or s3://bucket/prefix that holds the files.")
     files: dict[Literal["train", "val", "test", "all"], str] = Field(
         default={"all": "*.parquet"},
-        description="Source split -> glob under the root; `all` means that the source has no split.",
+        description="Source split -> glob under the root; `all`: the source has no split.",
     )
     image_column: str = Field(default="image", description="Bytes, or a struct with `bytes`.")
     label_column: str = Field(default="label", description="Integer or string labels.")
@@ -137,16 +134,14 @@ class IngestConfig(Section):
     shard_megabytes: Count = Field(default=64, description="Target size of one image shard.")
 
 
-# --- split ----------------------------------------------------------------------------------------
-
-
 class ValConfig(Section):
     """Where validation images come from; never from test."""
 
     take_from: Literal["train", "unused", "source"] = Field(
         default="train",
-        description="`train`: out of the training pool before the long-tail law is applied; `unused`: "
-        "images that the law left over (a class with none left gets none); `source`: the source's own.",
+        description="`train`: out of the training pool before the long-tail law is applied; "
+        "`unused`: images that the law left over (a class with none left gets none); "
+        "`source`: the source's own.",
     )
     per_class: int | None = Field(
         default=None, ge=1, description="Images a class (balanced); exclusive with `share`."
@@ -275,9 +270,6 @@ class SplitConfig(Section):
         return self
 
 
-# --- validate -------------------------------------------------------------------------------------
-
-
 class ValidateConfig(Section):
     """Rules that stop the flow, and thresholds of the warnings."""
 
@@ -301,9 +293,6 @@ class ValidateConfig(Section):
         default=2000, ge=0, description="Images sampled for CleanVision and decoding; 0: none."
     )
     seed: int = Field(default=0, ge=0, description="Seed of that sample.")
-
-
-# --- represent ------------------------------------------------------------------------------------
 
 
 class AugmentConfig(Section):
@@ -386,9 +375,6 @@ class RepresentConfig(Section):
         return self
 
 
-# --- embed, classify, tau_norm ----------------------------------------------------------------------
-
-
 class EmbedConfig(Section):
     """Features of the frozen backbone, computed once."""
 
@@ -426,9 +412,6 @@ class TauNormConfig(Section):
     select_by: Literal["balanced_accuracy", "accuracy"] = Field(
         default="balanced_accuracy", description="Val metric that chooses tau and the head."
     )
-
-
-# --- evaluate, gate, register -----------------------------------------------------------------------
 
 
 class EvaluateConfig(Section):

@@ -1,4 +1,4 @@
-"""Images of one split as uint8 batches, decoded from the shards as they are needed or all at once."""
+"""Images of one split as uint8 batches, decoded from the shards as needed or all at once."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -73,8 +73,8 @@ class ImageStore:
         return torch.from_numpy(np.stack(pixels))
 
     def batches(self, batch_size: int) -> Iterator[Tensor]:
-        """Yield all images in table order, decoding one batch ahead; uint8 `[<= batch_size, ...]`."""
-        return self.stream(torch.arange(len(self)).split(batch_size))
+        """Yield all images in table order, uint8 `[<= batch_size, size, size, 3]`."""
+        return self.stream(torch.split(torch.arange(len(self)), batch_size))
 
     def stream(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield the images of each batch of positions, decoding the next one in the background."""

@@ -12,7 +12,7 @@ from typing import Any
 
 @contextmanager
 def whole_directory(out: Path) -> Iterator[Path]:
-    """Yield a directory beside `out` that takes its name, replacing it, only if the body succeeds."""
+    """Yield a directory beside `out` that replaces it only if the body succeeds."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

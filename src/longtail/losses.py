@@ -21,7 +21,7 @@ def balanced_softmax(logits: Tensor, labels: Tensor, *, class_counts: Tensor) ->
     """Cross-entropy of `z + log n`, so that the plain `z` is unbiased on balanced data.
 
     A class without training images leaves the denominator. Inference uses `z` as it is. Equals the
-    logit-adjusted loss with `tau = 1` (Menon et al. 2021), which differs by a constant of all logits.
+    logit-adjusted loss with `tau = 1` (Menon et al. 2021): the two differ by a constant.
 
     Args:
         logits: `[N, C]`. labels: `[N]`. class_counts: `[C]`.
@@ -42,11 +42,11 @@ def ldam(
     max_margin: float = 0.5,
     scale: float = 30.0,
 ) -> Tensor:
-    """Label-distribution-aware margin: `CE(s * (cos - m_y at y))`, `m_j` proportional to `n_j^(-1/4)`.
+    """Label-distribution-aware margin: `CE(s * (cos - m_y at y))`, `m_j ~ n_j^(-1/4)`.
 
     The margin is on the true class alone and is taken off before scaling; the largest margin is
-    `max_margin`. Paper 002 prints the margin on every class and no scale: a misprint, since a margin
-    on all classes is a constant shift in the softmax of balanced counts.
+    `max_margin`. The thesis on losses for CIFAR-100-LT prints the margin on every class and no
+    scale: a misprint.
 
     Args:
         cosines: cosine of feature and class weight, `[N, C]`. labels: `[N]`. class_counts: `[C]`.

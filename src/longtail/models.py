@@ -62,7 +62,8 @@ class CifarResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        return self.blocks(x).mean(dim=(2, 3))
+        features: Tensor = self.blocks(x)
+        return features.mean(dim=(2, 3))
 
 
 class CosineLinear(nn.Module):

@@ -1,4 +1,4 @@
-"""Random generators that depend only on where they are used, so that a resumed run needs no state."""
+"""Random generators that depend only on the place of use: a resumed run needs no state."""
 
 import numpy as np
 import torch

@@ -111,8 +111,8 @@ def ncm(
     """Nearest class mean of the training features, all views averaged.
 
     `cl2n` subtracts the global training mean and L2-normalises each feature before averaging, `l2n`
-    only normalises. With the cosine distance the class means are normalised too. The mean of a class
-    without images is infinitely far away.
+    only normalises. With the cosine distance the class means are normalised too. A class without
+    images is put far away.
 
     Source: Kang et al. (ICLR 2020), section 4.2; CL2N: Wang et al., SimpleShot (2019), section 3.
     """

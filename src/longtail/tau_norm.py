@@ -48,6 +48,4 @@ def tau_curve(features: Tensor, weight: Tensor, *, taus: list[float]) -> list[Cu
     """
     lengths = weight.norm(dim=1).clamp(min=1e-30)  # [C]
     by_unit_rows = features @ (weight / lengths[:, None]).T  # [N, C]
-    return [
-        CurvePoint(tau, (by_unit_rows * lengths ** (1 - tau)).argmax(dim=1)) for tau in taus
-    ]
+    return [CurvePoint(tau, (by_unit_rows * lengths ** (1 - tau)).argmax(dim=1)) for tau in taus]

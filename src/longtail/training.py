@@ -98,7 +98,7 @@ class Trainer:
         """Train, resuming from `checkpoint` if it is of the same `key`.
 
         Raises:
-            SystemExit: SIGTERM arrived; the checkpoint is written and the next call goes on from it.
+            SystemExit: SIGTERM arrived; the checkpoint is written and the next call goes on.
         """
         self._restore(checkpoint, key)
         with stop_on_sigterm() as stop:
@@ -127,7 +127,7 @@ class Trainer:
         """Positions of each batch; a rest too small for BatchNorm on every rank is left out."""
         place = generator_at(self.recipe.seed, ORDER, self.state.epoch)
         order = self.recipe.order(self.state.epoch, place)
-        batches = list(order.split(self.recipe.batch_size))
+        batches = list(torch.split(order, self.recipe.batch_size))
         if len(batches) > 1 and len(batches[-1]) < 2 * self.world.size:
             batches.pop()
         return batches
@@ -154,7 +154,7 @@ class Trainer:
         # DDP averages over ranks; weighted by each rank's part, this is the mean over the batch.
         part_weight = weights[labels].sum() / weights[batch_labels.to(device)].sum()
         self.optimizer.zero_grad(set_to_none=True)
-        (loss * part_weight * self.world.size).backward()
+        torch.autograd.backward(loss * part_weight * self.world.size)
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.network, step=step + 1)
@@ -211,7 +211,7 @@ class Trainer:
         network.eval()
         mine = torch.arange(len(val))[self.world.share(val.labels)]
         logits = []
-        for images in val.stream(mine.split(4 * self.recipe.batch_size)):
+        for images in val.stream(torch.split(mine, 4 * self.recipe.batch_size)):
             inputs = normalize(
                 images.to(self.world.device), mean=self.recipe.mean, std=self.recipe.std
             )

@@ -6,9 +6,9 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from tests.pipeline.code_dependencies import dvc_stages, imported_files, named_files
 
 from longtail.config import SECTIONS
+from tests.pipeline.code_dependencies import dvc_stages, imported_files, named_files
 
 STAGES = dvc_stages()
 SECTION_OF = {"fingerprint": "ingest", "champion": "register"}
@@ -17,7 +17,9 @@ PREFIXES = ("data/", "models/", "reports/")
 
 def options(stage: str) -> dict[str, str]:
     words = shlex.split(STAGES[stage]["cmd"])
-    return {name.removeprefix("--"): value for name, value in zip(words[2::2], words[3::2])}
+    return {
+        name.removeprefix("--"): value for name, value in zip(words[2::2], words[3::2], strict=True)
+    }
 
 
 def upstream(stage: str) -> set[str]:

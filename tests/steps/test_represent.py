@@ -140,10 +140,9 @@ def test_a_killed_run_resumes_to_the_same_weights(inputs, tmp_path):
 
 
 def command(inputs: dict[str, Path], parameters: Path, out: Path) -> "subprocess.Popen[bytes]":
-    options = [f"--{name}={path}" for name, path in inputs.items()]
+    options = [f"--{name}={path}" for name, path in {**inputs, "out": out}.items()]
     return subprocess.Popen(
-        [sys.executable, "-m", "longtail", "represent", *options, f"--out={out}"]
-        + [f"--params={parameters}"],
+        [sys.executable, "-m", "longtail", "represent", *options, f"--params={parameters}"],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         cwd=parameters.parent,
     )
@@ -184,11 +183,11 @@ def test_two_processes_train_on_disjoint_shares_of_the_same_batches(inputs, tmp_
 def test_torchrun_writes_one_artifact(inputs, tmp_path):
     parameters = tmp_path / "params.yaml"
     parameters.write_text("represent: {image_size: 8, epochs: 2, warmup_epochs: 0}\n")
-    options = [f"--{name}={path}" for name, path in inputs.items()]
+    paths = {**inputs, "out": tmp_path / "out", "params": parameters}
+    options = [f"--{name}={path}" for name, path in paths.items()]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-        + ["-m", "longtail", "represent", *options, f"--out={tmp_path / 'out'}"]
-        + [f"--params={parameters}"],
+        [sys.executable, *torchrun, "-m", "longtail", "represent", *options],
         check=True,
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -41,8 +41,8 @@ def represent(
 ) -> None:
     """Train on `train`, keep the best epoch by balanced accuracy on `val`, write `Representation`.
 
-    Resumes from `.<out>.checkpoint` beside `out` if that is of the same inputs and parameters; under
-    torchrun every process trains on its share and the first one writes.
+    Resumes from `.<out>.checkpoint` beside `out` if that is of the same inputs and parameters;
+    under torchrun every process trains on its share and the first one writes.
 
     Raises:
         LongtailError: the split did not pass validation, or the parameters do not fit together.
@@ -122,7 +122,7 @@ def _trainer(
 ) -> Trainer:
     average = None
     if config.ema_decay is not None:
-        from timm.utils import ModelEmaV3
+        from timm.utils.model_ema import ModelEmaV3
 
         average = ModelEmaV3(network, decay=config.ema_decay, exclude_buffers=True)
     return Trainer(
