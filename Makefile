@@ -17,7 +17,7 @@ demo: install  ## Run the whole flow on handwritten digits; about a minute
 	@$(BIN)/longtail demo
 
 test: install  ## Run all tests
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 check: install  ## Lint, format, types, import contracts
 	$(BIN)/ruff check .
@@ -43,7 +43,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  "Python 3.11 or newer is needed; name one: make $(or $(MAKECMDGOALS),install) PYTHON=python3.12" >&2; exit 1; }
 	@test -x "$(UV)" || $(MAKE) --no-print-directory .venv/bin/uv
 	@test -x $(BIN)/python || "$(UV)" venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
-	VIRTUAL_ENV=.venv "$(UV)" pip sync --require-hashes requirements.lock
+	VIRTUAL_ENV=.venv "$(UV)" pip sync --compile-bytecode --require-hashes requirements.lock
 	VIRTUAL_ENV=.venv "$(UV)" pip install --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -70,7 +70,8 @@ def _show_table(console: Console, report: dict[str, Any]) -> None:
     for row in variant_table(report):
         title = f"{row.title} *" if row.chosen else row.title
         style = "bold" if row.chosen else "dim" if row.not_applicable else ""
-        table.add_row(title, *row.cells, style=style)
+        # The interval below the number: four columns fit into 80 characters.
+        table.add_row(title, *(c.replace(" [", "\n[") for c in row.cells), style=style)
     console.print(table)
     console.print("  * chosen on the validation split, before the test split was opened")
     for row in variant_table(report):

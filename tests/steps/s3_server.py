@@ -1,0 +1,157 @@
+"""Real S3 servers over HTTP, behind a proxy that counts requests and can break them."""
+
+import http.client
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import boto3
+import pytest
+
+from tests.steps import radosgw
+
+BUCKET = "images"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the proxy saw; `path` without the query."""
+
+    method: str
+    path: str
+
+
+@dataclass
+class S3Server:
+    """A server with an empty bucket.
+
+    `fault` may answer a request in the server's place: a status code, or `cut` for an answer that
+    ends in the middle.
+    """
+
+    endpoint: str
+    client: Any
+    requests: list[Request] = field(default_factory=list)
+    fault: Callable[[Request], int | str | None] = lambda request: None
+
+    @property
+    def objects_read(self) -> list[str]:
+        """Keys of all GET requests for objects, in order."""
+        prefix = f"/{BUCKET}/"
+        return [
+            request.path.removeprefix(prefix)
+            for request in self.requests
+            if request.method == "GET" and request.path.startswith(prefix) and request.path != prefix
+        ]
+
+    def put(self, objects: dict[str, bytes]) -> None:
+        for key, body in objects.items():
+            self.client.put_object(Bucket=BUCKET, Key=key, Body=body)
+
+
+@pytest.fixture(scope="session", params=["moto", "radosgw"])
+def s3_backend(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of a running server, one of each kind a session."""
+    if request.param == "moto":
+        from moto.server import ThreadedMotoServer
+
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        yield "http://{}:{}".format(*server.get_host_and_port())
+        server.stop()
+        return
+    if missing := radosgw.missing_programs():
+        pytest.skip(f"no Ceph: {', '.join(missing)} not on the path (apt-get install radosgw "
+                    "ceph-mon ceph-osd ceph-common)")  # fmt: skip
+    gateway = radosgw.Radosgw(tmp_path_factory.mktemp("ceph"))
+    yield gateway.endpoint
+    gateway.stop()
+
+
+@pytest.fixture
+def s3(s3_backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
+    """The server behind its proxy, with a bucket that is removed afterwards."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", radosgw.ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", radosgw.SECRET_KEY)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    client = boto3.client("s3", endpoint_url=s3_backend, region_name="us-east-1")
+    client.create_bucket(Bucket=BUCKET)
+    with _proxy(s3_backend, client) as server:
+        yield server
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
+        for item in page.get("Contents", ()):
+            client.delete_object(Bucket=BUCKET, Key=item["Key"])
+    client.delete_bucket(Bucket=BUCKET)
+
+
+@contextmanager
+def _proxy(backend: str, client: Any) -> Iterator[S3Server]:
+    server = S3Server("", client)
+
+    class Handler(_ProxyHandler):
+        target = urlsplit(backend).netloc
+        log = server
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
+        server.endpoint = f"http://127.0.0.1:{proxy.server_port}"
+        thread = threading.Thread(target=proxy.serve_forever)
+        thread.start()
+        yield server
+        proxy.shutdown()
+        thread.join()
+
+
+class _ProxyHandler(BaseHTTPRequestHandler):
+    """Passes reading requests on with the headers they came with, which are signed."""
+
+    protocol_version = "HTTP/1.1"
+    target: str
+    log: S3Server
+
+    def do_GET(self) -> None:
+        request = Request(self.command, unquote(urlsplit(self.path).path))
+        self.log.requests.append(request)
+        fault = self.log.fault(request)
+        if isinstance(fault, int):
+            self._answer(fault, [], b"")
+            return
+        backend = http.client.HTTPConnection(self.target)
+        backend.request(self.command, self.path, headers=dict(self.headers))
+        answer = backend.getresponse()
+        body = answer.read()
+        backend.close()
+        headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in (
+            "content-length", "transfer-encoding", "connection")]  # fmt: skip
+        size = int(answer.headers.get("Content-Length") or len(body))
+        self._answer(answer.status, headers, body, size=size, cut=fault == "cut")
+
+    do_HEAD = do_GET
+
+    def _answer(
+        self,
+        status: int,
+        headers: list[tuple[str, str]],
+        body: bytes,
+        *,
+        size: int | None = None,
+        cut: bool = False,
+    ) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body) if size is None else size))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if cut else body)
+        if cut:
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Stay quiet."""
