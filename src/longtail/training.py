@@ -14,7 +14,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from longtail.augment import apply_policy, crop, draw_crops, mixup
 from longtail.checkpoint import (
-    StopRequest,
     TrainingState,
     load_checkpoint,
     save_checkpoint,
@@ -103,12 +102,19 @@ class Trainer:
         self._restore(checkpoint, key)
         with stop_on_sigterm() as stop:
             while self.state.epoch < self.recipe.epochs and not self._is_stale():
-                self._train_epoch(train, stop, lambda: self._save(checkpoint, key))
-                self._finish_epoch(train, val)
+                self.train_epoch(train, should_stop=lambda: stop.arrived)
+                if self.state.step < len(self._epoch_batches()):
+                    self._save(checkpoint, key)
+                    log.warning("stopped by SIGTERM; run the same command again to go on")
+                    raise SystemExit(143)
+                self._finish_epoch(val)
                 self._save(checkpoint, key)
         return Outcome(self.state.best_epoch, self.best, self.state.history)
 
-    def _train_epoch(self, train: ImageStore, stop: StopRequest, save: Callable[[], None]) -> None:
+    def train_epoch(
+        self, train: ImageStore, *, should_stop: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Train from the current step to the end of the epoch, or until any rank should stop."""
         self.network.train()
         batches = self._epoch_batches()
         shares = [batch[self.world.share(batch)] for batch in batches[self.state.step :]]
@@ -118,10 +124,8 @@ class Trainer:
             for images, batch in zip(train.stream(shares), batches[self.state.step :], strict=True):
                 self._train_step(images, train.labels[batch], len(batches))
                 bar.update(len(batch))
-                if self.world.sum(torch.tensor([float(stop.arrived)]))[0] > 0:
-                    save()
-                    log.warning("stopped by SIGTERM; run the same command again to go on")
-                    raise SystemExit(143)
+                if self.world.sum(torch.tensor([float(should_stop())]))[0] > 0:
+                    return
 
     def _epoch_batches(self) -> list[Tensor]:
         """Positions of each batch; a rest too small for BatchNorm on every rank is left out."""
@@ -184,7 +188,7 @@ class Trainer:
         place_seed = mixed_seed(recipe.seed, MIXUP, *place)
         return mixup(inputs, alpha=recipe.mixup_alpha, generator=np.random.default_rng(place_seed))
 
-    def _finish_epoch(self, train: ImageStore, val: ImageStore) -> None:
+    def _finish_epoch(self, val: ImageStore) -> None:
         state = self.state
         self.world.synchronize_buffers(self.network)
         loss_sum, correct, seen = self._totals()

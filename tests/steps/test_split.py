@@ -297,7 +297,7 @@ def test_custom_groups_and_super_classes_are_in_the_profile(tmp_path):
         ({"test": {}}, "set per_class"),
         ({"test": {"distribution": "as_is", "per_class": 3}}, "per_class has no meaning"),
         ({"law": "natural", "test": {"distribution": "long_tailed", "per_class": 9}}, "a law"),
-        ({"groups": {"edges": {"all": 0}}}, "edges have no meaning"),
+        ({"groups": {"edges": {"large": 0}}}, "edges have no meaning"),
         ({"groups": {"scheme": "edges", "edges": {"large": 9}}}, "must be 0"),
         ({"groups": {"scheme": "edges", "edges": {"a": 0, "b": 0}}}, "two edges are equal"),
     ],
