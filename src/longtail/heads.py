@@ -59,7 +59,7 @@ def save_heads(path: Path, heads: dict[str, Head]) -> None:
     The file is byte-identical for equal heads.
     """
     tensors = {
-        f"{name}.{part}": tensor.detach().cpu().contiguous()
+        f"{name}.{part}": tensor.detach().cpu().contiguous().clone()
         for name, head in heads.items()
         for part in ("weight", "bias", "center")
         if (tensor := getattr(head, part)) is not None

@@ -1,0 +1,120 @@
+"""embed, classify and tau_norm on a few digits and a small real backbone."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from longtail.artifacts import Classifier, Features, Images, Representation, Split, TauNorm
+from longtail.config import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
+from longtail.data import ImageStore
+from longtail.errors import LongtailError
+from longtail.files import file_digest, read_json, write_json
+from longtail.heads import load_heads
+from longtail.models import load_backbone, normalize
+from longtail.steps.classify import classify
+from longtail.steps.embed import embed
+from longtail.steps.represent import represent
+from longtail.steps.tau_norm import tau_norm
+from tests.steps.validate_fixtures import digits, write_artifacts
+
+
+def train(root: Path, loss: str) -> dict[str, Path]:
+    images, split = write_artifacts(root, digits())
+    tables = Split(split)
+    write_json(root / "passed.json", {"split": file_digest(tables.profile)})
+    represent(
+        RepresentConfig(
+            image_size=8, epochs=1, batch_size=8, warmup_epochs=0, learning_rate=0.01, loss=loss
+        ),
+        images=images,
+        train=tables.train,
+        val=tables.val,
+        profile=tables.profile,
+        validation=root / "passed.json",
+        out=root / "representation",
+    )
+    return {
+        "images": images,
+        "train": tables.train,
+        "val": tables.val,
+        "representation": root / "representation",
+    }
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    paths = train(tmp_path_factory.mktemp("linear"), "cross_entropy")
+    embed(EmbedConfig(train_views=2), **paths, out=paths["images"].parent / "features")
+    return paths | {"features": paths["images"].parent / "features"}
+
+
+def stage2(inputs: dict[str, Path], out: Path, **changes: object) -> dict[str, object]:
+    paths = {"features": inputs["features"], "representation": inputs["representation"]}
+    classify(ClassifyConfig(epochs=2, batch_size=8, **changes), **paths, out=out / "classifier")
+    tau_norm(TauNormConfig(), **paths, classifier=out / "classifier", out=out / "tau")
+    return read_json(TauNorm(out / "tau").choice)
+
+
+def test_features_are_those_of_the_frozen_backbone(inputs):
+    features = np.load(Features(inputs["features"]).features("train"), allow_pickle=False)
+    backbone, description = load_backbone(Representation(inputs["representation"]))
+    store = ImageStore(Images(inputs["images"]), inputs["train"], size=8)
+    pixels = store.decode(torch.arange(len(store)))
+    with torch.no_grad():
+        plain = backbone(normalize(pixels, mean=description["mean"], std=description["std"]))
+    assert features.shape == (2, 21, 64)
+    torch.testing.assert_close(torch.from_numpy(features[0]), plain, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(features[1], features[0]), "the second view is augmented"
+
+
+def test_embedding_leaves_the_backbone_alone_and_repeats_itself(inputs, tmp_path):
+    file = Representation(inputs["representation"]).backbone
+    before = file_digest(file)
+    paths = {k: inputs[k] for k in ("images", "train", "val", "representation")}
+    embed(EmbedConfig(train_views=2, batch_size=5), **paths, out=tmp_path / "a")
+    embed(EmbedConfig(train_views=2, batch_size=5), **paths, out=tmp_path / "b")
+    assert file_digest(file) == before
+    for path in sorted((tmp_path / "a").iterdir()):
+        twin = tmp_path / "b" / path.name
+        assert (
+            hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(twin.read_bytes()).digest()
+        )
+
+
+@pytest.mark.parametrize("method", ["crt", "lws"])
+def test_linear_methods_have_all_four_variants(inputs, tmp_path, method):
+    choice = stage2(inputs, tmp_path, method=method)
+    assert list(load_heads(TauNorm(tmp_path / "tau").heads)) == [
+        "stage1",
+        "stage1_tau",
+        "stage2",
+        "stage2_tau",
+    ]
+    best = max(v["val_balanced_accuracy"] for v in choice["variants"].values())
+    assert choice["variants"][choice["chosen"]]["val_balanced_accuracy"] == best
+    curve = read_json(TauNorm(tmp_path / "tau").curve)
+    assert next(point["tau"] for point in curve if point["head"] == "stage2") == 0.0
+    assert len(curve) == 2 * 21
+    assert read_json(Classifier(tmp_path / "classifier").description)["method"] == method
+
+
+def test_class_means_have_no_normalised_form(inputs, tmp_path):
+    choice = stage2(inputs, tmp_path, method="ncm")
+    assert "ncm" in choice["variants"]["stage2_tau"]["not_applicable"]
+    assert "stage2_tau" not in load_heads(TauNorm(tmp_path / "tau").heads)
+
+
+def test_weight_scaling_of_a_cosine_head_is_refused(tmp_path):
+    paths = train(tmp_path, "ldam")
+    embed(EmbedConfig(), **paths, out=tmp_path / "features")
+    with pytest.raises(LongtailError, match="use crt or ncm"):
+        classify(
+            ClassifyConfig(method="lws"),
+            features=tmp_path / "features",
+            representation=paths["representation"],
+            out=tmp_path / "classifier",
+        )
+    assert not (tmp_path / "classifier").exists()

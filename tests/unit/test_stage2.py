@@ -1,0 +1,130 @@
+"""Stage 2 on toy features: class means by hand, what each method may move, and what it is for."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from longtail.heads import Head
+from longtail.stage2 import Labelled, crt, lws, ncm
+
+COUNTS = (300, 40, 8)
+
+
+def gaussians(counts: tuple[int, ...], seed: int) -> Labelled:
+    """Three overlapping clouds in four dimensions."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.repeat_interleave(torch.arange(3), torch.tensor(counts))
+    centres = 1.5 * torch.eye(3, 4)
+    noise = torch.randn(len(labels), 4, generator=generator)
+    return Labelled((centres[labels] + noise)[None], labels)
+
+
+TRAIN, VAL = gaussians(COUNTS, 0), gaussians((60, 60, 60), 1)
+TEST = gaussians((400, 400, 400), 2)
+SGD = {"epochs": 12, "batch_size": 16, "learning_rate": 0.1}
+
+
+def cross_entropy_head() -> Head:
+    weight, bias = torch.zeros(3, 4, requires_grad=True), torch.zeros(3, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=100)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = F.cross_entropy(TRAIN.features[0] @ weight.T + bias, TRAIN.labels)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return Head("linear", weight.detach(), bias.detach())
+
+
+def recall(head: Head, label: int) -> float:
+    predictions = head.logits(TEST.features[0]).argmax(1)
+    return (predictions[TEST.labels == label] == label).double().mean().item()
+
+
+def test_crt_helps_the_rare_class():
+    fitted = crt(
+        TRAIN,
+        VAL,
+        num_classes=3,
+        weight_decay=5e-4,
+        generator=torch.Generator().manual_seed(0),
+        **SGD,
+    )
+    assert recall(fitted.head, 2) > recall(cross_entropy_head(), 2) + 0.1
+    best = max(fitted.history, key=lambda entry: entry["val_balanced_accuracy"])
+    assert fitted.history[fitted.best_epoch] == best
+    assert len(fitted.history) == 12
+
+
+def test_crt_depends_on_its_generator_alone():
+    fits = [
+        crt(
+            TRAIN,
+            VAL,
+            num_classes=3,
+            weight_decay=0.0,
+            generator=torch.Generator().manual_seed(seed),
+            **SGD,
+        )
+        for seed in (3, 3, 4)
+    ]
+    assert fits[0].head.weight.equal(fits[1].head.weight)
+    assert not fits[0].head.weight.equal(fits[2].head.weight)
+
+
+def test_crt_draws_from_every_view():
+    """The second view alone carries the classes: without it nothing could be learnt."""
+    useless = torch.zeros_like(TRAIN.features)
+    views = Labelled(torch.cat([useless, TRAIN.features]), TRAIN.labels)
+    fitted = crt(
+        views,
+        VAL,
+        num_classes=3,
+        weight_decay=0.0,
+        generator=torch.Generator().manual_seed(0),
+        **SGD,
+    )
+    assert min(recall(fitted.head, label) for label in range(3)) > 0.5
+
+
+def test_lws_scales_whole_rows_and_starts_from_stage_1():
+    stage1 = cross_entropy_head()
+    fitted = lws(stage1, TRAIN, VAL, generator=torch.Generator().manual_seed(0), **SGD)
+    scales = fitted.head.weight / stage1.weight
+    torch.testing.assert_close(scales, scales[:, :1].expand(3, 4))
+    torch.testing.assert_close(fitted.head.bias / stage1.bias, scales[:, 0])
+    assert recall(fitted.head, 2) > recall(stage1, 2)
+    still = lws(
+        stage1,
+        TRAIN,
+        VAL,
+        epochs=1,
+        batch_size=16,
+        learning_rate=1e-12,
+        generator=torch.Generator(),
+    )
+    torch.testing.assert_close(still.head.weight, stage1.weight)
+
+
+@pytest.mark.parametrize("features", ["cl2n", "l2n", "none"])
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_ncm_equals_a_slow_loop(features, distance):
+    head = ncm(TRAIN, num_classes=3, features=features, distance=distance)
+    x, y = TRAIN.features[0], TEST.features[0]
+    if features == "cl2n":
+        x, y = x - x.mean(0), y - x.mean(0)
+    if features != "none":
+        x, y = F.normalize(x, dim=1), F.normalize(y, dim=1)
+    means = torch.stack([x[TRAIN.labels == label].mean(0) for label in range(3)])
+    if distance == "euclidean":
+        nearest = torch.cdist(y, means).argmin(1)
+    else:
+        nearest = F.cosine_similarity(y[:, None], means[None], dim=2).argmax(1)
+    assert (head.logits(TEST.features[0]).argmax(1) == nearest).all()
+
+
+def test_ncm_never_predicts_a_class_without_images():
+    head = ncm(TRAIN, num_classes=4, features="cl2n", distance="euclidean")
+    assert 3 not in head.logits(TEST.features[0]).argmax(1)
