@@ -128,8 +128,11 @@ class IngestConfig(Section):
     on_bad_image: Literal["stop", "quarantine"] = Field(
         default="stop", description="Stop with one error, or keep bad images out and list them."
     )
-    max_pixels: Count = Field(
-        default=100_000_000, description="Larger images are refused as decompression bombs."
+    max_pixels: int = Field(
+        default=100_000_000,
+        ge=1,
+        le=178_956_970,
+        description="Larger images are refused as decompression bombs; at most Pillow's own limit.",
     )
     shard_megabytes: Count = Field(default=64, description="Target size of one image shard.")
 

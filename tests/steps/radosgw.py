@@ -106,7 +106,7 @@ class Radosgw:
         self._daemons.callback(daemon.kill)
 
     def _wait_for_answer(self) -> None:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             try:
                 urllib.request.urlopen(self.endpoint, timeout=5).close()

@@ -3,6 +3,7 @@
 import http.client
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,12 +47,17 @@ class S3Server:
         return [
             request.path.removeprefix(prefix)
             for request in self.requests
-            if request.method == "GET" and request.path.startswith(prefix) and request.path != prefix
+            if request.method == "GET"
+            and request.path.startswith(prefix)
+            and request.path != prefix
         ]
 
     def put(self, objects: dict[str, bytes]) -> None:
-        for key, body in objects.items():
-            self.client.put_object(Bucket=BUCKET, Key=key, Body=body)
+        def one(item: tuple[str, bytes]) -> None:
+            self.client.put_object(Bucket=BUCKET, Key=item[0], Body=item[1])
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(one, objects.items()))
 
 
 @pytest.fixture(scope="session", params=["moto", "radosgw"])
@@ -68,8 +74,8 @@ def s3_backend(
         server.stop()
         return
     if missing := radosgw.missing_programs():
-        pytest.skip(f"no Ceph: {', '.join(missing)} not on the path (apt-get install radosgw "
-                    "ceph-mon ceph-osd ceph-common)")  # fmt: skip
+        packages = "radosgw ceph-mon ceph-osd ceph-common"
+        pytest.skip(f"no Ceph: {', '.join(missing)} not found; apt-get install {packages}")
     gateway = radosgw.Radosgw(tmp_path_factory.mktemp("ceph"))
     yield gateway.endpoint
     gateway.stop()
@@ -87,8 +93,9 @@ def s3(s3_backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     with _proxy(s3_backend, client) as server:
         yield server
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
-        for item in page.get("Contents", ()):
-            client.delete_object(Bucket=BUCKET, Key=item["Key"])
+        keys = [{"Key": item["Key"]} for item in page.get("Contents", ())]
+        if keys:
+            client.delete_objects(Bucket=BUCKET, Delete={"Objects": keys})
     client.delete_bucket(Bucket=BUCKET)
 
 
@@ -107,6 +114,9 @@ def _proxy(backend: str, client: Any) -> Iterator[S3Server]:
         yield server
         proxy.shutdown()
         thread.join()
+
+
+_OWN_HEADERS = ("content-length", "transfer-encoding", "connection")
 
 
 class _ProxyHandler(BaseHTTPRequestHandler):
@@ -128,8 +138,7 @@ class _ProxyHandler(BaseHTTPRequestHandler):
         answer = backend.getresponse()
         body = answer.read()
         backend.close()
-        headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in (
-            "content-length", "transfer-encoding", "connection")]  # fmt: skip
+        headers = [pair for pair in answer.getheaders() if pair[0].lower() not in _OWN_HEADERS]
         size = int(answer.headers.get("Content-Length") or len(body))
         self._answer(answer.status, headers, body, size=size, cut=fault == "cut")
 

@@ -83,3 +83,8 @@ def check_relative(path: str) -> None:
     """
     if path.startswith("/") or ".." in path.split("/") or "\0" in path:
         raise BadImage("the path leaves the root")
+
+
+def printable(path: str) -> str:
+    """Return the path with bytes that are no UTF-8 (surrogates in Python) as escapes."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from longtail.config import FolderSource
 from longtail.errors import LongtailError, first_few
-from longtail.sources.collection import Collection, Connect, Record, Storage
+from longtail.sources.collection import Collection, Connect, Record, Storage, printable
 from longtail.sources.labels import Numbering, classes_of, number_labels
 
 
@@ -70,6 +70,12 @@ def _check(counts: Counter[tuple[str, ...]], source: FolderSource) -> None:
             "Check root and levels"
         )
     full = [directories for directories in counts if len(directories) == source.levels]
+    paths = ["/".join(directories) for directories in full]
+    unnamed = [printable(path) for path in paths if printable(path) != path]
+    if unnamed:
+        raise LongtailError(
+            f"{first_few(unnamed)}: a class is named by UTF-8, rename the directory"
+        )
     parents = {directories[:1] for directories in full}
     hollow = [directories for directories in full if counts[directories] == 0]
     hollow += [d for d in counts if 0 < len(d) < source.levels and d not in parents]

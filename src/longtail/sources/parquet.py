@@ -70,9 +70,7 @@ def _matches(source: ParquetSource, storage: Storage) -> list[tuple[str | None, 
     seen = [name for _, name in matches]
     twice = sorted({name for name in seen if seen.count(name) > 1})
     if twice:
-        raise LongtailError(
-            f"Files that two globs of ingest.source.files match: {first_few(twice)}"
-        )
+        raise LongtailError(f"Two globs of ingest.source.files match {first_few(twice)}")
     return matches
 
 

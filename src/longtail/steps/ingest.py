@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from longtail.io.image_files import ImagesWriter
 from longtail.io.storage import open_storage
 from longtail.progress import progress
 from longtail.sources import collect
-from longtail.sources.collection import Classes, Collection, Connect, Record
+from longtail.sources.collection import Classes, Collection, Connect, Record, printable
 from longtail.steps.fingerprint import identify
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ def ingest(config: IngestConfig, *, source: Path, out: Path) -> None:
             without an image, or labels that make no classes.
     """
     cache = out.with_name(f".{out.name}.download")
-    connect = partial(open_storage, s3=config.s3, cache=cache)
+    # One storage for both passes: what the first lists, the second may take from the disk.
+    connect = lru_cache(partial(open_storage, s3=config.s3, cache=cache))
     _check_unchanged(config, source, connect)
     collection = collect(config.source, connect)
     with whole_directory(out) as directory:
@@ -69,7 +70,7 @@ def _write(collection: Collection, images: Images, config: IngestConfig) -> None
     with ImagesWriter(images, shard_bytes=config.shard_megabytes * 1_000_000) as writer:
         for record, data, seen in _watched(collection, max_pixels=config.max_pixels):
             if isinstance(seen, str) or record.label is None:
-                path, reason = _printable(record.path), str(seen)
+                path, reason = printable(record.path), str(seen)
                 writer.reject(path, None if record.label is None else names[record.label], reason)
                 bad_count += 1
                 if len(bad) < _NAMED_OFFENDERS:
@@ -111,7 +112,7 @@ def _manifest_row(record: Record, label: int, seen: Seen, classes: Classes) -> d
         "mode": seen.facts.mode,
         "format": seen.facts.format,
         "phash": seen.facts.phash,
-        "source_path": _printable(record.path),
+        "source_path": printable(record.path),
         "source_split": record.split,
     }
 
@@ -123,11 +124,6 @@ def _check_no_class_is_empty(names: list[str], good: list[int]) -> None:
             f"{len(empty)} of {len(names)} classes have only bad images: {first_few(empty)}. "
             "An empty class cannot be learned: repair the images, or take the class out"
         )
-
-
-def _printable(path: str) -> str:
-    """Write bytes of a file name that are no UTF-8 as escapes."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _describe(classes: Classes) -> dict[str, Any]:
