@@ -20,7 +20,7 @@ from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, write_json
 from longtail.steps.fingerprint import fingerprint
 from longtail.steps.ingest import ingest
-from tests.steps.ingest_fixtures import manifest, png, run_ingest, stored_bytes, write_tree
+from tests.steps.ingest_fixtures import png, run_ingest, stored_bytes, write_tree
 from tests.steps.s3_server import BUCKET, Request, S3Server, s3, s3_backend
 
 __all__ = ["s3", "s3_backend"]  # fixtures
