@@ -1,14 +1,13 @@
 """Look at records of a source, many at a time: which are images, and what the manifest says."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from functools import partial
 
 from longtail.errors import LongtailError
-from longtail.imaging import BadImage, ImageFacts, inspect, wrong_extension
+from longtail.image_check import Seen, Task, check
+from longtail.imaging import BadImage
 from longtail.parallel import in_order, process_pool, usable_cores
 from longtail.sources.collection import Collection, Record
 
@@ -20,14 +19,6 @@ _MAX_WORKERS = 16
 _WORTH_PROCESSES = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A good image: its SHA-256 in hex and what it is."""
-
-    id: str
-    facts: ImageFacts
-
-
 def inspect_all(
     collection: Collection, *, max_pixels: int
 ) -> Iterator[tuple[Record, bytes, Seen | str]]:
@@ -35,7 +26,7 @@ def inspect_all(
 
     Bytes are read by threads and decoded by processes, both a bounded number of images ahead.
     """
-    look = partial(_look, max_pixels=max_pixels)
+    look = partial(check, max_pixels=max_pixels)
     workers = min(usable_cores(), _MAX_WORKERS) if collection.total >= _WORTH_PROCESSES else 1
     with ThreadPoolExecutor(collection.concurrency) as readers, _decoders(workers) as decoders:
         tasks = _batches(_fetch(collection, readers))
@@ -53,7 +44,7 @@ def inspect_all(
 def _decoders(workers: int) -> Executor:
     if workers == 1:
         return ThreadPoolExecutor(1)
-    return process_pool(workers, preload=["longtail.inspection", "imagehash", "scipy.fftpack"])
+    return process_pool(workers, preload=["longtail.image_check", "imagehash", "scipy.fftpack"])
 
 
 def _fetch(collection: Collection, readers: Executor) -> Iterator[tuple[Record, bytes | str]]:
@@ -76,7 +67,6 @@ def _content(read: Callable[[str], bytes], record: Record) -> bytes | str:
 
 
 Batch = list[tuple[Record, bytes | str]]
-Task = list[tuple[str, bytes | str]]
 
 
 def _batches(fetched: Iterable[tuple[Record, bytes | str]]) -> Iterator[tuple[Batch, Task]]:
@@ -90,18 +80,3 @@ def _batches(fetched: Iterable[tuple[Record, bytes | str]]) -> Iterator[tuple[Ba
             batch, size = [], 0
     if batch:
         yield batch, [(record.path, content) for record, content in batch]
-
-
-def _look(task: Task, *, max_pixels: int) -> list[Seen | str]:
-    return [_look_at(path, content, max_pixels=max_pixels) for path, content in task]
-
-
-def _look_at(path: str, content: bytes | str, *, max_pixels: int) -> Seen | str:
-    if isinstance(content, str):
-        return content
-    try:
-        facts = inspect(content, max_pixels=max_pixels)
-    except BadImage as reason:
-        return str(reason)
-    mislabelled = wrong_extension(path, facts.format)
-    return mislabelled or Seen(hashlib.sha256(content).hexdigest(), facts)

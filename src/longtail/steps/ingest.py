@@ -11,7 +11,8 @@ from longtail.artifacts import Images
 from longtail.config import IngestConfig
 from longtail.errors import LongtailError, first_few
 from longtail.files import read_json, whole_directory, write_json
-from longtail.inspection import Seen, inspect_all
+from longtail.image_check import Seen
+from longtail.inspection import inspect_all
 from longtail.io.image_files import ImagesWriter
 from longtail.io.storage import open_storage
 from longtail.progress import progress
