@@ -94,11 +94,11 @@ def _open(source: TorchvisionSource, *, train: bool) -> Any:
     try:
         with _no_endless_wait():
             return kinds[source.name](source.root, download=True, **split)
-    except (OSError, RuntimeError) as error:  # no network, a blocked one, or a broken file
+    except Exception as error:  # no network, a silent one, a broken file: nearly anything
         raise LongtailError(
             f"{source.name} is not (whole) in {source.root} and cannot be downloaded "
-            f"({type(error).__name__}: {error}). Put {DIRECTORIES[source.name]} there: "
-            f"{ARCHIVES[source.name]}"
+            f"({type(error).__name__}: {' '.join(str(error).split())}). "
+            f"Put {DIRECTORIES[source.name]} there: {ARCHIVES[source.name]}"
         ) from error
 
 

@@ -1,0 +1,117 @@
+"""Ingest against a plain copy of the same files, and its memory at 10k and 100k images."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import psutil
+from PIL import Image
+
+COPIED, FEW, MANY, CLASSES = 20_000, 10_000, 100_000, 100
+DISTINCT = 1000
+
+_INGEST = """
+import json, sys, time
+from pathlib import Path
+from longtail.config import IngestConfig
+from longtail.steps.fingerprint import fingerprint
+from longtail.steps.ingest import ingest
+
+if __name__ == "__main__":
+    root, out = sys.argv[1:]
+    config = IngestConfig.model_validate({"source": {"kind": "folder", "root": root}})
+    started = time.perf_counter()
+    fingerprint(config, out=Path(out) / "source.json")
+    listed = time.perf_counter()
+    ingest(config, source=Path(out) / "source.json", out=Path(out) / "images")
+    print(json.dumps([listed - started, time.perf_counter() - listed]))
+"""
+
+
+def run() -> dict[str, float]:
+    """Return seconds of copy, fingerprint and ingest, peak memory (processes together), ratios."""
+    with tempfile.TemporaryDirectory() as directory:
+        here = Path(directory)
+        pictures = _pictures()
+        _write(here / "files", pictures, COPIED)
+        copy = _seconds_to_copy(here / "files", here / "copy")
+        fingerprint, ingest, _ = _ingest(here / "files", here / "out")
+        peaks = []
+        for count in (FEW, MANY):
+            _write(here / f"{count}", pictures, count)
+            peaks.append(_ingest(here / f"{count}", here / f"out{count}")[2])
+    return {
+        "images": COPIED,
+        "copy_seconds": copy,
+        "fingerprint_seconds": fingerprint,
+        "ingest_seconds": ingest,
+        "images_per_second": COPIED / ingest,
+        "ingest_over_copy": ingest / copy,
+        "peak_gigabytes_10k": peaks[0],
+        "peak_gigabytes_100k": peaks[1],
+        "peak_100k_over_10k": peaks[1] / peaks[0],
+    }
+
+
+def _pictures() -> list[bytes]:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (DISTINCT, 8, 8, 3), dtype=np.uint8)
+    encoded = []
+    for pixels in coarse:
+        buffer = BytesIO()
+        Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC).save(buffer, "PNG")
+        encoded.append(buffer.getvalue())
+    return encoded
+
+
+def _write(root: Path, pictures: list[bytes], count: int) -> None:
+    for label in range(CLASSES):
+        (root / f"{label:03d}").mkdir(parents=True)
+    for number in range(count):
+        path = root / f"{number % CLASSES:03d}" / f"{number:06d}.png"
+        path.write_bytes(pictures[number % DISTINCT])
+
+
+def _seconds_to_copy(source: Path, target: Path) -> float:
+    started = time.perf_counter()
+    shutil.copytree(source, target)
+    return time.perf_counter() - started
+
+
+def _ingest(root: Path, out: Path) -> tuple[float, float, float]:
+    """Return seconds of fingerprint and of ingest, and the peak memory in gigabytes."""
+    out.mkdir()
+    command = [sys.executable, "-c", _INGEST, str(root), str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, _resident(process.pid))
+            time.sleep(0.05)
+        assert process.stdout is not None
+        fingerprint, ingest = json.loads(process.stdout.read())
+    return fingerprint, ingest, peak / 1e9
+
+
+def _resident(pid: int) -> int:
+    """Return the resident memory of a process and all below it in bytes."""
+    total = 0
+    try:
+        leader = psutil.Process(pid)
+        for process in (leader, *leader.children(recursive=True)):
+            total += process.memory_info().rss
+    except psutil.NoSuchProcess:
+        return total
+    return total
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for name, value in run().items():
+        print(f"{name:<30} {value:.4g}")
