@@ -17,7 +17,7 @@ def dvc_stages() -> dict[str, dict]:
 
 def imported_files(step: str) -> set[str]:
     """Files of the transitive imports of `longtail.steps.<step>`, itself included."""
-    graph = grimp.build_graph("longtail", exclude_type_checking_imports=True)
+    graph = grimp.build_graph("longtail", exclude_type_checking_imports=True, cache_dir=None)
     start = f"longtail.steps.{step}"
     return {_file(module) for module in {start, *graph.find_upstream_modules(start)}}
 
