@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import boto3
+from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore import UNSIGNED
 from botocore.config import Config
@@ -49,7 +50,7 @@ class S3Storage:
         self._bucket = bucket
         self._prefix = prefix.rstrip("/") + "/" if prefix.rstrip("/") else ""
         self._config = config
-        self._client = _client(config)
+        self._client = _client(root, config)
         self._cache = cache
         self._run = time.time_ns()  # the time that marks copies as confirmed by this run
 
@@ -129,7 +130,7 @@ class S3Storage:
             raise LongtailError(
                 f"{self.root}: {error}. Check the bucket's name and the rights of the credentials"
             ) from error
-        except BotoCoreError as error:
+        except (BotoCoreError, Boto3Error) as error:
             raise LongtailError(
                 f"{self.root}: {error} ({self._config.max_attempts} attempts). Check "
                 f"ingest.s3.endpoint_url ({self._client.meta.endpoint_url}) and start again: what "
@@ -166,7 +167,17 @@ def _name(etag: str) -> str:
     return hashlib.sha256(etag.encode()).hexdigest()
 
 
-def _client(config: S3Config) -> Any:
+def _client(root: str, config: S3Config) -> Any:
+    try:
+        return _connect(config)
+    except (BotoCoreError, ValueError) as error:  # half of the keys, no such profile, no URL
+        raise LongtailError(
+            f"{root}: {error}. Check ingest.s3.endpoint_url, ingest.s3.region and the credentials "
+            "(AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"
+        ) from error
+
+
+def _connect(config: S3Config) -> Any:
     session = boto3.session.Session()
     options = Config(
         region_name=config.region,
