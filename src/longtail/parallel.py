@@ -32,10 +32,10 @@ def in_order(
     pending: deque[tuple[K, Future[R]]] = deque()
     try:
         for key, task in tasks:
-            pending.append((key, executor.submit(work, task)))
-            if len(pending) > ahead:
+            if len(pending) == ahead:
                 first, future = pending.popleft()
                 yield first, future.result()
+            pending.append((key, executor.submit(work, task)))
         while pending:
             first, future = pending.popleft()
             yield first, future.result()

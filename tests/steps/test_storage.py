@@ -112,18 +112,6 @@ def test_wrong_keys_are_no_bad_images(
         storage.local_file("x")
 
 
-@only_where_keys_are_checked
-def test_a_private_bucket_refuses_requests_without_keys(
-    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with pytest.raises(LongtailError, match=r"s3://images/data.*AccessDenied.*credentials"):
-        list(bucket(s3, tmp_path).entries())
-
-
 def test_reading_ahead_is_bounded_and_keeps_the_order(s3: S3Server, tmp_path: Path) -> None:
     concurrency = 3
     files = {f"a/{i:02d}.png": png(i) for i in range(12 * concurrency)}

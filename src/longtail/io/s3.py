@@ -104,10 +104,11 @@ class S3Storage:
 
         try:
             return self._call(fetch)
-        except BadImage as error:
+        except BadImage:
             raise LongtailError(
-                f"{self.root.rstrip('/')}/{path}: {error}. Set the file names of ingest.source"
-            ) from error
+                f"{self.root.rstrip('/')}/{path}: there is no such object. Check the bucket and the "
+                "file names of ingest.source"
+            ) from None
 
     def _get(self, path: str) -> tuple[bytes, str]:
         for attempt in range(1, self._config.max_attempts + 1):
@@ -127,15 +128,30 @@ class S3Storage:
             code = str(error.response["Error"]["Code"])
             if code in _MISSING:
                 raise BadImage("missing") from error
-            raise LongtailError(
-                f"{self.root}: {error}. Check the bucket's name and the rights of the credentials"
-            ) from error
+            raise LongtailError(f"{self.root}: {error}. {self._advice(error)}") from error
         except (BotoCoreError, Boto3Error) as error:
             raise LongtailError(
                 f"{self.root}: {error} ({self._config.max_attempts} attempts). Check "
                 f"ingest.s3.endpoint_url ({self._client.meta.endpoint_url}) and start again: what "
                 "has been fetched is kept"
             ) from error
+
+    def _advice(self, error: ClientError) -> str:
+        if error.response["ResponseMetadata"].get("HTTPStatusCode", 0) >= 500:
+            return (
+                f"The server is overloaded or broken ({self._config.max_attempts} attempts). Lower "
+                "ingest.s3.concurrency or start again later: what has been fetched is kept"
+            )
+        if self._anonymous:
+            return (
+                "No credentials were found, so the requests were anonymous. Set AWS_ACCESS_KEY_ID "
+                "and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            )
+        return "Check the bucket's name and the rights of the credentials"
+
+    @property
+    def _anonymous(self) -> bool:
+        return self._client.meta.config.signature_version is UNSIGNED
 
     def _directory(self, path: str) -> Path:
         key = hashlib.sha256(f"{self._bucket}/{self._prefix}{path}".encode()).hexdigest()
