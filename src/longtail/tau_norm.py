@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+CACHED = 2**18  # so many logits are compared while they are in a core's cache
+
 
 def tau_normalize(weight: Tensor, *, tau: float) -> Tensor:
     """Divide each row by its length to the power `tau`, `w_j / ||w_j||^tau`.
@@ -38,14 +40,38 @@ def tau_grid(*, max_tau: float, steps: int) -> list[float]:
 
 
 def tau_curve(features: Tensor, weight: Tensor, *, taus: list[float]) -> list[CurvePoint]:
-    """Predict with every tau at the cost of one matrix product.
+    """Predict with every tau at the cost of one matrix product and a few passes over its result.
 
-    `x . w_j / ||w_j||^tau = (x . w_j / ||w_j||) * ||w_j||^(1 - tau)`: the first factor is the same
-    for every tau, the second is one number a class.
+    `x . w_j / ||w_j||^tau = a_j ||w_j||^(1 - tau)` with `a_j = x . w_j / ||w_j||`, the same for every
+    tau. The logarithm of such a score is a straight line in tau, and the sign never changes: a class
+    that wins at two taus wins at all between them. So only images whose winner differs are looked at
+    again, in the middle of the interval.
 
     Args:
-        features: `[N, D]`. weight: `[C, D]`. taus: values of the grid.
+        features: `[N, D]`. weight: `[C, D]`. taus: values in ascending order.
     """
     lengths = weight.norm(dim=1).clamp(min=1e-30)  # [C]
     by_unit_rows = features @ (weight / lengths[:, None]).T  # [N, C]
-    return [CurvePoint(tau, (by_unit_rows * lengths ** (1 - tau)).argmax(dim=1)) for tau in taus]
+    winners = torch.empty(len(taus), len(features), dtype=torch.int64)  # [T, N]
+    for end in {0, len(taus) - 1}:
+        winners[end] = _winners(by_unit_rows, lengths ** (1 - taus[end]))
+    intervals = [(0, len(taus) - 1)]
+    while intervals:
+        low, high = intervals.pop()
+        if high - low < 2:
+            continue
+        middle = (low + high) // 2
+        open_images = (winners[low] != winners[high]).nonzero().squeeze(1)
+        winners[middle] = winners[low]
+        winners[middle, open_images] = _winners(
+            by_unit_rows[open_images], lengths ** (1 - taus[middle])
+        )
+        intervals += [(low, middle), (middle, high)]
+    return [CurvePoint(tau, found) for tau, found in zip(taus, winners, strict=True)]
+
+
+def _winners(by_unit_rows: Tensor, factors: Tensor) -> Tensor:
+    """Class of the largest score of each row, int64 `[N]`; part by part, to stay in the cache."""
+    # On a CPU, torch's max is fifty times faster than its argmax.
+    parts = torch.split(by_unit_rows, max(1, CACHED // len(factors)))
+    return torch.cat([(part * factors).max(dim=1).indices for part in parts])

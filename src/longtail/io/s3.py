@@ -106,8 +106,8 @@ class S3Storage:
             return self._call(fetch)
         except BadImage:
             raise LongtailError(
-                f"{self.root.rstrip('/')}/{path}: there is no such object. Check the bucket and the "
-                "file names of ingest.source"
+                f"{self.root.rstrip('/')}/{path}: there is no such object. Check the bucket "
+                "and the file names of ingest.source"
             ) from None
 
     def _get(self, path: str) -> tuple[bytes, str]:
