@@ -20,7 +20,7 @@ DISTINCT = 1000
 _INGEST = """
 import json, sys, time
 from pathlib import Path
-from longtail.config import IngestConfig
+from longtail.config.ingest import IngestConfig
 from longtail.steps.fingerprint import fingerprint
 from longtail.steps.ingest import ingest
 

@@ -16,7 +16,7 @@ from longtail.files import write_json
 ROWS, CLASSES = 1_000_000, 1000
 
 _SPLIT = """
-from longtail.config import SplitConfig
+from longtail.config.split import SplitConfig
 from longtail.steps.split import split
 config = SplitConfig(law="exp", imbalance_factor=100)
 work = lambda: split(config, images=images, out=out)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from longtail.artifacts import Classifier, Features, Representation
-from longtail.config import TauNormConfig
+from longtail.config.training import TauNormConfig
 from longtail.heads import Head, save_heads
 from longtail.models import build_backbone
 from longtail.stage2 import Labelled, crt

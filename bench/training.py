@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from longtail.artifacts import SHARD_SCHEMA, SPLIT_SCHEMA, Images
-from longtail.config import RepresentConfig
+from longtail.config.training import RepresentConfig
 from longtail.data import ImageStore
 from longtail.distributed import World
 from longtail.losses import cross_entropy

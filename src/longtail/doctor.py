@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from longtail.config import SECTIONS, IngestConfig, RegisterConfig, S3Config, load_section
+from longtail.config.ingest import IngestConfig, S3Config
+from longtail.config.params import SECTIONS, load_section
+from longtail.config.promotion import RegisterConfig
 from longtail.errors import LongtailError
 from longtail.io.database import sqlite_file
 

@@ -42,8 +42,8 @@ def tau_grid(*, max_tau: float, steps: int) -> list[float]:
 def tau_curve(features: Tensor, weight: Tensor, *, taus: list[float]) -> list[CurvePoint]:
     """Predict with every tau at the cost of one matrix product and a few passes over its result.
 
-    `x . w_j / ||w_j||^tau = a_j ||w_j||^(1 - tau)`, where `a_j = x . w_j / ||w_j||` is the same for
-    every tau. The logarithm of such a score is a straight line in tau and its sign never changes, so
+    `x . w_j / ||w_j||^tau = a_j ||w_j||^(1 - tau)`; `a_j = x . w_j / ||w_j||` is the same for
+    every tau. The logarithm of such a score is a straight line in tau, its sign never changes: so
     a class that wins at two taus wins at all between them. Only images whose winner differs are
     looked at again, in the middle of the interval.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from longtail.config import SECTIONS
+from longtail.config.params import SECTIONS
 
 HEAVY = ("torch", "pandas", "mlflow", "great_expectations", "timm", "boto3", "sklearn")
 

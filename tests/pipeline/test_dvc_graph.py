@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from longtail.config import SECTIONS
+from longtail.config.params import SECTIONS
 from tests.pipeline.code_dependencies import dvc_stages, imported_files, named_files
 
 STAGES = dvc_stages()

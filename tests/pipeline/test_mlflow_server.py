@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtail.config import RegisterConfig
+from longtail.config.promotion import RegisterConfig
 from longtail.errors import LongtailError
 from tests.steps.registry_fixtures import (
     SIZE,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from longtail.artifacts import Evaluation
-from longtail.config import EvaluateConfig
+from longtail.config.promotion import EvaluateConfig
 from longtail.steps.evaluate import evaluate
 from tests.steps.evaluation_fixtures import make_flow
 

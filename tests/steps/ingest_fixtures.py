@@ -10,7 +10,7 @@ import pyarrow as pa
 from PIL import Image
 
 from longtail.artifacts import Images
-from longtail.config import IngestConfig
+from longtail.config.ingest import IngestConfig
 from longtail.steps.fingerprint import fingerprint
 from longtail.steps.ingest import ingest
 

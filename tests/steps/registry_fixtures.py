@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from longtail.artifacts import Champion, Evaluation, Gate, Registration, Representation, TauNorm
-from longtail.config import GateConfig, RegisterConfig
+from longtail.config.promotion import GateConfig, RegisterConfig
 from longtail.files import file_digest, read_json, write_json
 from longtail.heads import Head, save_heads
 from longtail.models import build_backbone

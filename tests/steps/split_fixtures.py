@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from longtail.artifacts import MANIFEST_SCHEMA, Images, Split
-from longtail.config import SplitConfig, parse
+from longtail.config.section import parse
+from longtail.config.split import SplitConfig
 from longtail.files import read_json, write_json
 from longtail.steps.split import split
 

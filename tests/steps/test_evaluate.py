@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from longtail.artifacts import Evaluation, Representation, TauNorm
-from longtail.config import EvaluateConfig, GroupsConfig
+from longtail.config.promotion import EvaluateConfig
+from longtail.config.split import GroupsConfig
 from longtail.errors import LongtailError
 from longtail.files import read_json, write_json
 from longtail.heads import load_heads, save_heads

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from longtail.artifacts import Champion, Evaluation, Gate
-from longtail.config import GateConfig
+from longtail.config.promotion import GateConfig
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, write_json
 from longtail.steps.gate import gate

@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from longtail.artifacts import MANIFEST_SCHEMA, QUARANTINE_SCHEMA
-from longtail.config import IngestConfig
+from longtail.config.ingest import IngestConfig
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json
 from longtail.steps.fingerprint import fingerprint

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from longtail.artifacts import Images
-from longtail.config import IngestConfig
+from longtail.config.ingest import IngestConfig
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, write_json
 from longtail.steps.fingerprint import fingerprint
@@ -145,7 +145,7 @@ def test_wrong_bucket_and_dead_endpoint_are_named(s3: S3Server, tmp_path: Path) 
 SCRIPT = """
 import sys
 from pathlib import Path
-from longtail.config import IngestConfig
+from longtail.config.ingest import IngestConfig
 from longtail.files import read_json
 from longtail.steps.ingest import ingest
 here = Path(sys.argv[1])

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from longtail.artifacts import Champion, Evaluation, Representation, TauNorm
-from longtail.config import EvaluateConfig, GateConfig, RegisterConfig
+from longtail.config.promotion import EvaluateConfig, GateConfig, RegisterConfig
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json
 from longtail.heads import load_heads
@@ -354,7 +354,7 @@ def test_no_database_is_no_champion_and_costs_no_import_of_mlflow(tmp_path):
     code = """
 import sys
 from pathlib import Path
-from longtail.config import RegisterConfig
+from longtail.config.promotion import RegisterConfig
 from longtail.steps.champion import champion
 root = Path(sys.argv[1])
 config = RegisterConfig(tracking_uri=f"sqlite:///{root / 'none.db'}")

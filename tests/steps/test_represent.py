@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from longtail.artifacts import Images, Representation, Split
-from longtail.config import AugmentConfig, RepresentConfig, parse
+from longtail.config.section import parse
+from longtail.config.training import AugmentConfig, RepresentConfig
 from longtail.data import ImageStore
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, write_json

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from longtail.artifacts import Classifier, Features, Images, Representation, Split, TauNorm
-from longtail.config import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
+from longtail.config.training import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
 from longtail.data import ImageStore
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, write_json

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from longtail.config import S3Config
+from longtail.config.ingest import S3Config
 from longtail.errors import LongtailError
 from longtail.io.storage import open_storage
 from longtail.sources.collection import Storage

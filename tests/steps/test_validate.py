@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from longtail.artifacts import Images, Split, Validation
-from longtail.config import ValidateConfig
+from longtail.config.split import ValidateConfig
 from longtail.errors import LongtailError
 from longtail.steps.validate import validate
 from tests.steps.validate_fixtures import Picture, digits, encode, moved, write_artifacts

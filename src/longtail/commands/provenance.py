@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from longtail.config import SECTIONS, load_section
+from longtail.config.params import SECTIONS, load_section
 from longtail.errors import LongtailError
 from longtail.files import write_json
 

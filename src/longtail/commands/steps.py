@@ -39,7 +39,8 @@ def fingerprint(out: Out, params: Params = DEFAULT_PARAMS) -> None:
 
     It always runs under DVC, so that `ingest` re-runs exactly when the source changed.
     """
-    from longtail.config import IngestConfig, load_section
+    from longtail.config.ingest import IngestConfig
+    from longtail.config.params import load_section
     from longtail.steps.fingerprint import fingerprint as step
 
     with recorded("fingerprint"):
@@ -48,7 +49,8 @@ def fingerprint(out: Out, params: Params = DEFAULT_PARAMS) -> None:
 
 def ingest(source: Source, out: Out, params: Params = DEFAULT_PARAMS) -> None:
     """Read the source into shards and a manifest."""
-    from longtail.config import IngestConfig, load_section
+    from longtail.config.ingest import IngestConfig
+    from longtail.config.params import load_section
     from longtail.steps.ingest import ingest as step
 
     with recorded("ingest"):
@@ -57,7 +59,8 @@ def ingest(source: Source, out: Out, params: Params = DEFAULT_PARAMS) -> None:
 
 def split(images: Images, out: Out, params: Params = DEFAULT_PARAMS) -> None:
     """Choose the training, validation and test images."""
-    from longtail.config import SplitConfig, load_section
+    from longtail.config.params import load_section
+    from longtail.config.split import SplitConfig
     from longtail.steps.split import split as step
 
     with recorded("split"):
@@ -66,7 +69,8 @@ def split(images: Images, out: Out, params: Params = DEFAULT_PARAMS) -> None:
 
 def validate(images: Images, split: SplitDir, out: Out, params: Params = DEFAULT_PARAMS) -> None:
     """Stop the flow if images or split break a rule."""
-    from longtail.config import ValidateConfig, load_section
+    from longtail.config.params import load_section
+    from longtail.config.split import ValidateConfig
     from longtail.steps.validate import validate as step
 
     with recorded("validate"):
@@ -87,7 +91,8 @@ def represent(
     Resumes from its checkpoint after an interruption. Several GPUs:
     `torchrun --nproc-per-node=N -m longtail represent ...`.
     """
-    from longtail.config import RepresentConfig, load_section
+    from longtail.config.params import load_section
+    from longtail.config.training import RepresentConfig
     from longtail.steps.represent import represent as step
 
     with recorded("represent"):
@@ -111,7 +116,8 @@ def embed(
     params: Params = DEFAULT_PARAMS,
 ) -> None:
     """Compute features of train and val once."""
-    from longtail.config import EmbedConfig, load_section
+    from longtail.config.params import load_section
+    from longtail.config.training import EmbedConfig
     from longtail.steps.embed import embed as step
 
     with recorded("embed"):
@@ -129,7 +135,8 @@ def classify(
     features: Features, representation: Representation, out: Out, params: Params = DEFAULT_PARAMS
 ) -> None:
     """Stage 2: train a balanced classifier."""
-    from longtail.config import ClassifyConfig, load_section
+    from longtail.config.params import load_section
+    from longtail.config.training import ClassifyConfig
     from longtail.steps.classify import classify as step
 
     with recorded("classify"):
@@ -149,7 +156,8 @@ def tau_norm(
     params: Params = DEFAULT_PARAMS,
 ) -> None:
     """Normalise both heads by tau; choose on val."""
-    from longtail.config import TauNormConfig, load_section
+    from longtail.config.params import load_section
+    from longtail.config.training import TauNormConfig
     from longtail.steps.tau_norm import tau_norm as step
 
     with recorded("tau_norm"):
@@ -173,7 +181,8 @@ def evaluate(
     params: Params = DEFAULT_PARAMS,
 ) -> None:
     """Report every variant on the test split."""
-    from longtail.config import EvaluateConfig, load_section
+    from longtail.config.params import load_section
+    from longtail.config.promotion import EvaluateConfig
     from longtail.steps.evaluate import evaluate as step
 
     with recorded("evaluate"):
@@ -194,7 +203,8 @@ def champion(evaluation: Evaluation, out: Out, params: Params = DEFAULT_PARAMS) 
 
     It always runs under DVC, so that `gate` re-runs exactly when the champion changed.
     """
-    from longtail.config import RegisterConfig, load_section
+    from longtail.config.params import load_section
+    from longtail.config.promotion import RegisterConfig
     from longtail.steps.champion import champion as step
 
     with recorded("champion"):
@@ -205,7 +215,8 @@ def gate(
     evaluation: Evaluation, champion: Champion, out: Out, params: Params = DEFAULT_PARAMS
 ) -> None:
     """Decide: promote, hold or reject."""
-    from longtail.config import GateConfig, load_section
+    from longtail.config.params import load_section
+    from longtail.config.promotion import GateConfig
     from longtail.steps.gate import gate as step
 
     with recorded("gate"):
@@ -228,7 +239,8 @@ def register(
 ) -> None:
     """Register the model and set its aliases."""
     from longtail.commands.provenance import provenance_file
-    from longtail.config import RegisterConfig, load_section
+    from longtail.config.params import load_section
+    from longtail.config.promotion import RegisterConfig
     from longtail.steps.register import register as step
 
     with recorded("register"), provenance_file(params=params, split=split) as provenance:

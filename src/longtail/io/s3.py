@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from longtail.config import S3Config
+from longtail.config.ingest import S3Config
 from longtail.errors import LongtailError
 from longtail.imaging import BadImage
 from longtail.sources.collection import Entry, check_relative

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from longtail.config import S3Config
+from longtail.config.ingest import S3Config
 from longtail.errors import LongtailError
 from longtail.imaging import BadImage
 from longtail.sources.collection import Entry, Storage, check_relative

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from longtail.config import Source
+from longtail.config.ingest import Source
 from longtail.sources import digits, folder, listing, parquet, split_lists, torchvision
 from longtail.sources.collection import Collection, Connect
 

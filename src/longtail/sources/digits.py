@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from longtail.config import DigitsSource
+from longtail.config.ingest import DigitsSource
 from longtail.sources.collection import Classes, Collection, Connect, Record
 from longtail.sources.netpbm import encode
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from longtail.config import FolderSource
+from longtail.config.ingest import FolderSource
 from longtail.errors import LongtailError, first_few
 from longtail.sources.collection import Collection, Connect, Record, Storage, printable
 from longtail.sources.labels import Numbering, classes_of, number_labels

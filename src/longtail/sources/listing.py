@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
-from longtail.config import ListingSource
+from longtail.config.ingest import ListingSource
 from longtail.errors import LongtailError
 from longtail.sources.collection import Collection, Connect
 from longtail.sources.rows import Row, collect_rows

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from longtail.config import ParquetSource
+from longtail.config.ingest import ParquetSource
 from longtail.errors import LongtailError, first_few
 from longtail.files import read_json
 from longtail.sources.collection import Collection, Connect, Storage

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from longtail.config import SplitListsSource
+from longtail.config.ingest import SplitListsSource
 from longtail.errors import LongtailError
 from longtail.sources.collection import Collection, Connect
 from longtail.sources.rows import SPLITS, Row, collect_rows

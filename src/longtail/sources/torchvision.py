@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from longtail.config import TorchvisionSource
+from longtail.config.ingest import TorchvisionSource
 from longtail.errors import LongtailError
 from longtail.sources.collection import Classes, Collection, Connect, Record
 from longtail.sources.netpbm import encode

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from longtail.artifacts import Champion, Evaluation
-from longtail.config import RegisterConfig
+from longtail.config.promotion import RegisterConfig
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, whole_directory, write_json
 from longtail.io.database import sqlite_file

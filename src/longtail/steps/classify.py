@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from longtail.artifacts import Classifier, Features, Representation
-from longtail.config import ClassifyConfig
+from longtail.config.training import ClassifyConfig
 from longtail.errors import LongtailError
 from longtail.features import read_features
 from longtail.files import read_json, whole_directory, write_json

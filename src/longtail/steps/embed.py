@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from longtail.artifacts import Features, Images, Representation
 from longtail.augment import augment_batch
-from longtail.config import EmbedConfig
+from longtail.config.training import EmbedConfig
 from longtail.data import ImageStore
 from longtail.features import write_features
 from longtail.files import whole_directory

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from longtail.artifacts import Classifier, Evaluation, Images, Representation, TauNorm
-from longtail.config import EvaluateConfig
+from longtail.config.promotion import EvaluateConfig
 from longtail.data import ImageStore
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, whole_directory, write_json

@@ -7,7 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from longtail.config import DigitsSource, IngestConfig, ParquetSource, Source, TorchvisionSource
+from longtail.config.ingest import (
+    DigitsSource,
+    IngestConfig,
+    ParquetSource,
+    Source,
+    TorchvisionSource,
+)
 from longtail.errors import LongtailError
 from longtail.files import write_json
 from longtail.imaging import BadImage

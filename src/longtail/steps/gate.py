@@ -8,7 +8,7 @@ import pandas as pd
 
 from longtail import gating
 from longtail.artifacts import Champion, Evaluation, Gate
-from longtail.config import GateConfig
+from longtail.config.promotion import GateConfig
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, whole_directory, write_json
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from longtail.artifacts import Images
-from longtail.config import IngestConfig
+from longtail.config.ingest import IngestConfig
 from longtail.errors import LongtailError, first_few
 from longtail.files import read_json, whole_directory, write_json
 from longtail.image_check import Seen

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from longtail.artifacts import Evaluation, Gate, Registration, Representation, TauNorm
-from longtail.config import RegisterConfig
+from longtail.config.promotion import RegisterConfig
 from longtail.errors import LongtailError
 from longtail.files import content_digest, file_digest, read_json, whole_directory, write_json
 from longtail.heads import load_heads, save_heads

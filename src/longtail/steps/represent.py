@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from longtail.artifacts import Images, Representation
 from longtail.augment import auto_policy
-from longtail.config import RepresentConfig
+from longtail.config.training import RepresentConfig
 from longtail.data import ImageStore
 from longtail.distributed import World, world
 from longtail.errors import LongtailError

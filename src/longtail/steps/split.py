@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from longtail import quotas
 from longtail.artifacts import SPLIT_SCHEMA, Images, Split
-from longtail.config import SplitConfig, TestConfig, ValConfig
+from longtail.config.split import SplitConfig, TestConfig, ValConfig
 from longtail.duplicates import duplicates_report, id_words, same_image
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, whole_directory, write_json

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from longtail.artifacts import Classifier, Features, Representation, TauNorm
-from longtail.config import TauNormConfig
+from longtail.config.training import TauNormConfig
 from longtail.features import read_features
 from longtail.files import whole_directory, write_json
 from longtail.heads import Head, load_heads, save_heads

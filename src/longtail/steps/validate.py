@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from longtail.artifacts import Images, Split, Validation
-from longtail.config import ValidateConfig
+from longtail.config.split import ValidateConfig
 from longtail.errors import LongtailError
 from longtail.files import file_digest, whole_directory, write_json
 from longtail.validation import reading, rules, statistics, tables

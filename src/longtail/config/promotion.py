@@ -1,0 +1,45 @@
+"""Measuring, deciding and registering."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from longtail.config.section import Count, Probability, Section
+
+
+class EvaluateConfig(Section):
+    """What the report computes."""
+
+    confidence: float = Field(default=0.95, gt=0.0, lt=1.0, description="Level of the intervals.")
+    calibration_bins: Count = Field(default=15, description="Bins of the calibration error.")
+    batch_size: Count = Field(default=512, description="Images a forward pass.")
+    published: list[str] = Field(
+        default=[], description="Rows printed beside ours: keys of the table of published numbers."
+    )
+
+
+class GateConfig(Section):
+    """Thresholds of promotion; a bound that is null is not checked."""
+
+    min_balanced_accuracy: Probability | None = Field(default=None, description="Floor.")
+    min_group_accuracy: dict[str, Probability] = Field(
+        default={}, description="Floor a group, e.g. {few: 0.2}."
+    )
+    max_calibration_error: Probability | None = Field(default=None, description="Ceiling of ECE.")
+    min_gain: float = Field(
+        default=0.0, description="Balanced-accuracy gain over the champion must be above this."
+    )
+    max_group_loss: dict[str, Probability] = Field(
+        default={}, description="A group may lose at most this against the champion."
+    )
+    without_champion: Literal["promote", "hold"] = Field(
+        default="hold", description="Outcome if all floors hold and there is no champion yet."
+    )
+
+
+class RegisterConfig(Section):
+    """Where models and metrics go."""
+
+    tracking_uri: str = Field(default="sqlite:///mlflow.db", description="MLflow tracking URI.")
+    experiment: str = Field(default="longtail", description="MLflow experiment.")
+    model_name: str = Field(default="longtail", description="Registered model.")
