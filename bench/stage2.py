@@ -12,7 +12,7 @@ from longtail.artifacts import Classifier, Features, Representation
 from longtail.config.training import TauNormConfig
 from longtail.heads import Head, save_heads
 from longtail.models import build_backbone
-from longtail.stage2 import Labelled, crt
+from longtail.stage2 import Labelled, Training, crt
 from longtail.steps.tau_norm import tau_norm
 from longtail.tau_norm import tau_curve, tau_grid
 
@@ -105,11 +105,14 @@ def _crt(data: Labelled, generator: torch.Generator) -> object:
         data,
         data,
         num_classes=CLASSES,
-        epochs=EPOCHS,
-        batch_size=BATCH,
-        learning_rate=0.1,
-        weight_decay=5e-4,
-        generator=generator,
+        training=Training(
+            epochs=EPOCHS,
+            batch_size=BATCH,
+            learning_rate=0.1,
+            weight_decay=5e-4,
+            sampler="class_balanced",
+            generator=generator,
+        ),
     )
 
 

@@ -17,10 +17,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from longtail.artifacts import SHARD_SCHEMA, SPLIT_SCHEMA, Images
+from longtail.augment import Augmentation
 from longtail.config.training import RepresentConfig
 from longtail.data import ImageStore
 from longtail.distributed import World
-from longtail.losses import cross_entropy
+from longtail.losses.softmax import cross_entropy
 from longtail.models import Network, build_backbone
 from longtail.optimization import build_optimizer, working_precision
 from longtail.training import Recipe, Trainer
@@ -93,13 +94,15 @@ def _ours(store: ImageStore) -> Callable[[], None]:
         loss=cross_entropy,
         order=lambda epoch, generator: torch.randperm(IMAGES, generator=generator),
         class_weights=lambda epoch: torch.ones(CLASSES),
+        reduction="batch_mean",
         learning_rate=lambda step, total: 0.1,
+        frozen_groups=lambda epoch: 0,
         mean=DEFAULTS.mean,
         std=DEFAULTS.std,
-        crop_padding=4,
-        horizontal_flip=True,
-        policy=None,
+        augmentation=Augmentation(),
         mixup_alpha=0.0,
+        cutmix_alpha=0.0,
+        sam_rho=None,
         early_stopping=None,
         precision=working_precision("auto", CPU),
     )

@@ -143,7 +143,7 @@ class Representation:
     `head_scale`, `classes`, `class_counts`, `groups` (by label), `group_names`, `loss`, `sampler`,
     `best_epoch`, `epochs`, `val` (metrics of the best epoch), `parameters`, `multiply_adds`,
     `split` (digest of the profile). `history.json` is a list of
-    `{epoch, learning_rate, train_loss, train_accuracy, val_loss, val_accuracy,
+    `{epoch, learning_rate, frozen_groups, train_loss, train_accuracy, val_loss, val_accuracy,
     val_balanced_accuracy}`.
     """
 
@@ -184,7 +184,11 @@ class Features:
 
 @dataclass(frozen=True)
 class Classifier:
-    """The stage-2 head. `classifier.json`: `method`, `best_epoch`, `val`; `history.json`."""
+    """The stage-2 head. `classifier.json`: `method`, `best_epoch`, `val`; `history.json`.
+
+    After a sweep, `method` is the one that val chose, and `sweep` says of every method
+    `{val_loss, val_accuracy, val_balanced_accuracy, tau?}` or `{not_applicable: reason}`.
+    """
 
     root: Path
 
@@ -192,6 +196,11 @@ class Classifier:
     def head(self) -> Path:
         """Tensors of one head named `stage2`."""
         return self.root / "head.safetensors"
+
+    @property
+    def sweep(self) -> Path:
+        """Tensors of the heads of all methods by name; only after a sweep."""
+        return self.root / "sweep.safetensors"
 
     @property
     def description(self) -> Path:

@@ -1,6 +1,7 @@
 """Training augmentation on whole batches of uint8 images `[N, S, S, 3]`."""
 
-from dataclasses import dataclass
+import random
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -11,92 +12,179 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Crops:
-    """Where each image of a batch is cropped and whether it is mirrored; every field is `[N]`."""
+class Augmentation:
+    """What may happen to an image; the defaults are the standard CIFAR recipe.
+
+    Attributes:
+        crop_padding: black pixels around the image before it is cropped at random.
+        horizontal_flip, vertical_flip: mirror with probability 1/2.
+        rotation: degrees; an angle is drawn from -rotation..rotation.
+        scale: an enlargement is drawn from this range.
+        cutout: side in pixels of a square that is greyed out; 0: none.
+        policy: function of a PIL image, drawing from the global generators, or None.
+    """
+
+    crop_padding: int = 4
+    horizontal_flip: bool = True
+    vertical_flip: bool = False
+    rotation: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    cutout: int = 0
+    policy: Any | None = None
+
+    @property
+    def turns(self) -> bool:
+        """Whether images are rotated or scaled."""
+        return self.rotation > 0 or self.scale != (1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What was drawn for each image of a batch; every field is `[N]`.
+
+    Drawn apart from its use, and for the whole batch, so that each process can take its share.
+    """
 
     top: Tensor
     left: Tensor
     flip: Tensor
+    upside_down: Tensor
+    angle: Tensor  # degrees
+    scale: Tensor
+    hole_top: Tensor  # centre of the cutout, in 0..1 of the side
+    hole_left: Tensor
 
-    def __getitem__(self, part: slice) -> "Crops":
-        return Crops(self.top[part], self.left[part], self.flip[part])
-
-
-def draw_crops(
-    count: int, *, crop_padding: int, horizontal_flip: bool, generator: torch.Generator
-) -> Crops:
-    """Draw the crops of a batch; apart from `crop`, so that each process can take its share."""
-    offsets = torch.randint(0, 2 * crop_padding + 1, (2, count), generator=generator)
-    flip = torch.rand(count, generator=generator) < (0.5 if horizontal_flip else 0.0)
-    return Crops(offsets[0], offsets[1], flip)
+    def __getitem__(self, part: slice) -> "Draws":
+        return Draws(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
 
 
-def crop(images: Tensor, crops: Crops, *, crop_padding: int) -> Tensor:
+def draw_augmentation(
+    augmentation: Augmentation, count: int, *, generator: torch.Generator
+) -> Draws:
+    """Draw what happens to each of `count` images."""
+    padding = augmentation.crop_padding
+    offsets = torch.randint(0, 2 * padding + 1, (2, count), generator=generator)
+    uniform = torch.rand(6, count, generator=generator)
+    low, high = augmentation.scale
+    return Draws(
+        top=offsets[0],
+        left=offsets[1],
+        flip=uniform[0] < (0.5 if augmentation.horizontal_flip else 0.0),
+        upside_down=uniform[1] < (0.5 if augmentation.vertical_flip else 0.0),
+        angle=(2 * uniform[2] - 1) * augmentation.rotation,
+        scale=low + (high - low) * uniform[3],
+        hole_top=uniform[4],
+        hole_left=uniform[5],
+    )
+
+
+def augment(
+    images: Tensor, augmentation: Augmentation, draws: Draws, *, seed: int | None = None
+) -> Tensor:
+    """Crop, mirror, turn, and apply the policy; uint8 `[N, S, S, 3]` -> the same shape.
+
+    The cutout is not in here: it greys out after normalisation, see `cut_out`.
+
+    Args:
+        images: `[N, S, S, 3]`. draws: of the same images.
+        seed: of the policy; needed where there is one.
+    """
+    images = crop(images, draws, crop_padding=augmentation.crop_padding)
+    if augmentation.turns:
+        images = turn(images, angles=draws.angle, scales=draws.scale)
+    if augmentation.policy is not None:
+        assert seed is not None
+        images = apply_policy(images, augmentation.policy, seed=seed)
+    return images
+
+
+def crop(images: Tensor, draws: Draws, *, crop_padding: int) -> Tensor:
     """Pad with black, cut out at each image's offset, mirror; `[N, S, S, 3]` -> the same shape.
 
-    One gather for the whole batch: the row and column indices carry the offset and the flip.
+    One gather for the whole batch: the row and column indices carry the offset and the mirroring.
     """
     count, side = images.shape[:2]
     padded = F.pad(images, (0, 0, crop_padding, crop_padding, crop_padding, crop_padding))
     steps = torch.arange(side, device=images.device)
-    rows = crops.top.to(images.device)[:, None] + steps  # [N, S]
-    mirrored = torch.where(crops.flip.to(images.device)[:, None], steps.flip(0), steps)
-    columns = crops.left.to(images.device)[:, None] + mirrored  # [N, S]
+
+    def indices(first: Tensor, mirror: Tensor) -> Tensor:
+        mirrored = torch.where(mirror.to(images.device)[:, None], steps.flip(0), steps)
+        return first.to(images.device)[:, None] + mirrored  # [N, S]
+
+    rows = indices(draws.top, draws.upside_down)
+    columns = indices(draws.left, draws.flip)
     batch = torch.arange(count, device=images.device)
     return padded[batch[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def augment_batch(
-    images: Tensor, *, crop_padding: int, horizontal_flip: bool, generator: torch.Generator
-) -> Tensor:
-    """Random crop with padding and horizontal flip; uint8 `[N, S, S, 3]` -> the same shape.
+def turn(images: Tensor, *, angles: Tensor, scales: Tensor) -> Tensor:
+    """Rotate and enlarge each image about its centre, bilinear, black outside.
 
-    The standard CIFAR augmentation: the distribution of torchvision's `RandomCrop(S, padding)` and
-    `RandomHorizontalFlip`, drawn for the batch at once.
+    Args:
+        images: uint8 `[N, S, S, 3]`. angles: degrees, counter-clockwise, `[N]`. scales: `[N]`.
+
+    Returns:
+        uint8 `[N, S, S, 3]`.
     """
-    crops = draw_crops(
-        len(images),
-        crop_padding=crop_padding,
-        horizontal_flip=horizontal_flip,
-        generator=generator,
-    )
-    return crop(images, crops, crop_padding=crop_padding)
+    radians = torch.deg2rad(angles)
+    # The grid says where each output pixel comes from: the inverse of the turn.
+    sine, cosine = torch.sin(radians) / scales, torch.cos(radians) / scales
+    zero = torch.zeros_like(sine)
+    matrices = torch.stack([cosine, -sine, zero, sine, cosine, zero], dim=1).view(-1, 2, 3)
+    pixels = images.permute(0, 3, 1, 2).float()
+    grid = F.affine_grid(matrices.to(pixels), list(pixels.shape), align_corners=False)
+    turned = F.grid_sample(pixels, grid, align_corners=False)
+    return turned.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def auto_policy(name: str, *, mean: tuple[float, float, float]) -> Any:
-    """Return timm's RandAugment (`rand-...`) or AutoAugment policy, a function of a PIL image."""
+def image_policy(
+    auto: str | None,
+    *,
+    color_jitter: tuple[float, float, float, float],
+    mean: tuple[float, float, float],
+) -> Any | None:
+    """Return a function of a PIL image that jitters colours, then applies timm's `auto` policy.
+
+    Args:
+        auto: timm's name of a RandAugment (`rand-...`) or AutoAugment policy, or None.
+        color_jitter: largest change of brightness, contrast, saturation, hue; zeros: none.
+        mean: channel means in 0..1; the colour of what moves in from outside.
+    """
     from timm.data.auto_augment import auto_augment_transform, rand_augment_transform
+    from torchvision.transforms.v2 import ColorJitter, Compose
 
-    fill = tuple(round(255 * channel) for channel in mean)
-    make = rand_augment_transform if name.startswith("rand") else auto_augment_transform
-    return make(name, {"img_mean": fill})
+    parts: list[Any] = [ColorJitter(*color_jitter)] if any(color_jitter) else []
+    if auto:
+        make = rand_augment_transform if auto.startswith("rand") else auto_augment_transform
+        parts.append(make(auto, {"img_mean": tuple(round(255 * channel) for channel in mean)}))
+    return Compose(parts) if parts else None
 
 
-def apply_policy(images: Tensor, policy: Any) -> Tensor:
-    """Apply a timm policy image by image; uint8 `[N, S, S, 3]` -> the same shape.
+def apply_policy(images: Tensor, policy: Any, *, seed: int) -> Tensor:
+    """Apply a policy image by image; uint8 `[N, S, S, 3]` -> the same shape.
 
-    timm draws from the global generators of `random` and NumPy: seed them before.
+    timm and torchvision draw from the global generators, which are set to `seed` before.
     """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
     pictures = [np.asarray(policy(Image.fromarray(image))) for image in images.cpu().numpy()]
     return torch.from_numpy(np.stack(pictures)).to(images.device)
 
 
-def mixup(
-    images: Tensor, *, alpha: float, generator: np.random.Generator
-) -> tuple[Tensor, Tensor, float]:
-    """Blend each image with a partner, `lambda x_i + (1 - lambda) x_j`; one lambda a batch.
+def cut_out(inputs: Tensor, draws: Draws, *, side: int) -> Tensor:
+    """Set a square of each normalised image to 0, the mean colour; `[N, 3, S, S]`.
 
-    The caller blends the two losses in the same proportion, which works with every loss.
+    The centre may lie anywhere in the image, so that the square may stick out.
 
-    Args:
-        images: float `[N, 3, S, S]`. alpha: both parameters of `lambda ~ Beta(alpha, alpha)`.
-        generator: source of randomness.
-
-    Returns:
-        the blend `[N, 3, S, S]`, the partner of each image int64 `[N]`, and lambda.
-
-    Source: Zhang et al., mixup (ICLR 2018), eq. 1.
+    Source: DeVries & Taylor, Cutout (2017), section 3.2.
     """
-    share = float(generator.beta(alpha, alpha))
-    partners = torch.from_numpy(generator.permutation(len(images))).to(images.device)
-    return share * images + (1 - share) * images[partners], partners, share
+    size = inputs.shape[2]
+    steps = torch.arange(size, device=inputs.device)
+
+    def inside(centre: Tensor) -> Tensor:
+        first = (centre.to(inputs.device) * size).long()[:, None] - side // 2
+        return (steps >= first) & (steps < first + side)  # [N, S]
+
+    hole = inside(draws.hole_top)[:, :, None] & inside(draws.hole_left)[:, None, :]
+    return inputs.masked_fill(hole[:, None], 0.0)

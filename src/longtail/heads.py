@@ -12,6 +12,9 @@ from torch import Tensor
 
 from longtail.errors import LongtailError
 
+ABSENT = -1e30  # a logit that no other is below, but finite
+TENSORS = ("weight", "bias", "center", "absent")
+
 
 @dataclass(frozen=True)
 class Head:
@@ -28,6 +31,7 @@ class Head:
         weight: float32 `[C, D]`.
         bias: float32 `[C]` or None; of `linear` only.
         center: float32 `[D]` or None.
+        absent: bool `[C]` or None: classes without training images, which are never predicted.
     """
 
     kind: Literal["linear", "cosine", "ncm"]
@@ -36,6 +40,7 @@ class Head:
     scale: float = 1.0
     center: Tensor | None = None
     normalize: bool = False
+    absent: Tensor | None = None
 
     def prepare(self, features: Tensor) -> Tensor:
         """Centre and normalise features as this head wants them, `[N, D]` -> `[N, D]`."""
@@ -44,8 +49,11 @@ class Head:
         return F.normalize(features, dim=1) if self.normalize else features
 
     def logits(self, features: Tensor) -> Tensor:
-        """Return the logits `[N, C]` of features `[N, D]`."""
-        x = self.prepare(features)
+        """Return the logits `[N, C]` of features `[N, D]`; those of absent classes are `ABSENT`."""
+        z = self._scores(self.prepare(features))
+        return z if self.absent is None else z.masked_fill(self.absent, ABSENT)
+
+    def _scores(self, x: Tensor) -> Tensor:
         if self.kind == "cosine":
             return self.scale * F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
         if self.kind == "ncm":
@@ -54,14 +62,14 @@ class Head:
 
 
 def save_heads(path: Path, heads: dict[str, Head]) -> None:
-    """Write heads to one safetensors file: `<name>.weight`, `.bias`, `.center` and a JSON metadata.
+    """Write heads to one safetensors file: `<name>.weight` and so on, and a JSON metadata.
 
     The file is byte-identical for equal heads.
     """
     tensors = {
         f"{name}.{part}": tensor.detach().cpu().contiguous().clone()
         for name, head in heads.items()
-        for part in ("weight", "bias", "center")
+        for part in TENSORS
         if (tensor := getattr(head, part)) is not None
     }
     settings = {
@@ -84,9 +92,11 @@ def load_heads(path: Path) -> dict[str, Head]:
             settings = json.loads((file.metadata() or {})["heads"])
         return {
             name: Head(
-                weight=tensors[f"{name}.weight"],
-                bias=tensors.get(f"{name}.bias"),
-                center=tensors.get(f"{name}.center"),
+                **{
+                    part: tensors[f"{name}.{part}"]
+                    for part in TENSORS
+                    if f"{name}.{part}" in tensors
+                },
                 **head,
             )
             for name, head in settings.items()

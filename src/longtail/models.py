@@ -1,5 +1,7 @@
 """Backbones: images in, features out."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +67,33 @@ class CifarResNet(nn.Module):
         features: Tensor = self.blocks(x)
         return features.mean(dim=(2, 3))
 
+    def group_matcher(self, coarse: bool = True) -> Callable[[str], int]:
+        """Number the layer groups as timm's models do: the stem is 0, then the three stages."""
+        in_a_stage = len(self.blocks) // 3
+
+        def group(name: str) -> int:
+            part, _, rest = name.partition(".")
+            return 1 + int(rest.split(".")[0]) // in_a_stage if part == "blocks" else 0
+
+        return group
+
+
+CIFAR_RESNETS: dict[str, Callable[[], nn.Module]] = {
+    "cifar_resnet32": CifarResNet,
+    "cifar_resnet32_nf64": partial(CifarResNet, width=64),  # 7.4 M parameters
+}
+
 
 class CosineLinear(nn.Module):
-    """Cosine of feature and class weight, `[N, D]` -> `[N, C]` in -1..1; no bias (LDAM's head)."""
+    """`scale` times the cosine of feature and class weight, `[N, D]` -> `[N, C]`; no bias."""
 
-    def __init__(self, features: int, classes: int) -> None:
+    def __init__(self, features: int, classes: int, *, scale: float = 1.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(F.normalize(torch.randn(classes, features), dim=1))
+        self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
+        return self.scale * F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
 
 
 class Network(nn.Module):
@@ -91,19 +110,19 @@ class Network(nn.Module):
 
 
 def build_backbone(name: str, *, pretrained: str | None = None) -> nn.Module:
-    """Build a backbone without a classifier; its `num_features` is the feature dimension `D`.
+    """Build a backbone without a classifier; `feature_dimension` tells its `D`.
 
     Args:
-        name: `cifar_resnet32`, or any timm model name.
+        name: a name of `CIFAR_RESNETS`, or any timm model name.
         pretrained: None for random weights, `hub` for timm's, or a local safetensors file.
 
     Raises:
         LongtailError: the name is unknown, or the weights cannot be had.
     """
-    if name == "cifar_resnet32":
-        backbone: nn.Module = CifarResNet()
+    if name in CIFAR_RESNETS:
+        backbone: nn.Module = CIFAR_RESNETS[name]()
         if pretrained == "hub":
-            raise LongtailError("cifar_resnet32 has no weights on a hub; give a local file or null")
+            raise LongtailError(f"{name} has no weights on a hub; give a local file or null")
         return _with_weights(backbone, pretrained) if pretrained else backbone
     import timm
 
@@ -119,6 +138,47 @@ def build_backbone(name: str, *, pretrained: str | None = None) -> nn.Module:
             "the safetensors file as represent.pretrained, or null for random weights"
         ) from None
     return _with_weights(backbone, pretrained) if pretrained else backbone
+
+
+def feature_dimension(backbone: nn.Module) -> int:
+    """Return the dimension `D` of what the backbone gives.
+
+    Some of timm's models widen their `num_features` in a last layer that belongs to the features.
+    """
+    return int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)  # type: ignore[arg-type]
+
+
+def freeze(backbone: nn.Module, *, groups: int) -> None:
+    """Let the first `groups` layer groups rest, and all others train.
+
+    The groups are timm's: the stem and the stages, or the blocks of a transformer. Call `rest`
+    after every `train()`, so that the BatchNorm statistics of resting layers rest too.
+
+    Raises:
+        LongtailError: the backbone has fewer groups.
+    """
+    names = _layer_groups(backbone) if groups else []
+    if groups > len(names):
+        raise LongtailError(
+            f"represent.frozen_groups is {groups}, but the backbone has {len(names)} layer groups; "
+            "set it to at most that, or to all"
+        )
+    resting = {name for group in names[:groups] for name in group}
+    for name, parameter in backbone.named_parameters():
+        parameter.requires_grad_(name not in resting)
+
+
+def rest(backbone: nn.Module) -> None:
+    """Put layers whose own parameters are all frozen into `eval()`."""
+    for module in backbone.modules():
+        own = list(module.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own):
+            module.eval()
+
+
+def layer_group_count(backbone: nn.Module) -> int:
+    """Return how many groups `freeze` knows."""
+    return len(_layer_groups(backbone))
 
 
 def load_backbone(representation: Representation) -> tuple[nn.Module, dict[str, Any]]:
@@ -150,6 +210,14 @@ def multiply_adds(backbone: nn.Module, *, image_size: int) -> int:
     return int(counter.get_total_flops()) // 2
 
 
+def _layer_groups(backbone: nn.Module) -> list[list[str]]:
+    from timm.models import group_parameters
+
+    matcher: Any = backbone.group_matcher
+    groups = group_parameters(backbone, matcher(coarse=True))
+    return [groups[number] for number in sorted(groups)]
+
+
 def _with_weights(backbone: nn.Module, file: str) -> nn.Module:
     if not Path(file).is_file():
         raise LongtailError(f"represent.pretrained: {file} does not exist")
@@ -169,6 +237,6 @@ def _unknown_model(name: str, error: RuntimeError) -> Exception:
 
     if timm.is_model(name):
         return error
-    close = difflib.get_close_matches(name, ["cifar_resnet32", *timm.list_models()], n=3)
+    close = difflib.get_close_matches(name, [*CIFAR_RESNETS, *timm.list_models()], n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else "see timm.list_models()"
     return LongtailError(f"represent.backbone: no model is called {name!r}; {hint}")

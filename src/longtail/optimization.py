@@ -1,7 +1,10 @@
 """Optimizers and number formats of training."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def build_optimizer(
@@ -11,22 +14,67 @@ def build_optimizer(
     learning_rate: float,
     weight_decay: float,
     decay_norms_and_biases: bool,
+    undecayed: frozenset[str] = frozenset(),
 ) -> torch.optim.Optimizer:
-    """Build SGD (momentum 0.9, no Nesterov) or AdamW over the trainable parameters.
+    """Build SGD (momentum 0.9, no Nesterov), Adam or AdamW over all parameters.
 
-    Without `decay_norms_and_biases`, tensors of one dimension form a group of their own that is
-    not decayed.
+    Frozen ones are in it too, so that they can join later; without a gradient they do not move.
+
+    Args:
+        decay_norms_and_biases: if not, tensors of one dimension are not decayed.
+        undecayed: names of further parameters that are not decayed.
     """
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    groups = [{"params": parameters, "weight_decay": weight_decay}]
-    if not decay_norms_and_biases:
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
+
+    def decays(parameter: str, tensor: Tensor) -> bool:
+        return parameter not in undecayed and (decay_norms_and_biases or tensor.ndim > 1)
+
+    named = list(network.named_parameters())
+    groups = [
+        {"params": [p for n, p in named if decays(n, p)], "weight_decay": weight_decay},
+        {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
     if name == "sgd":
         return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9)
-    return torch.optim.AdamW(groups, lr=learning_rate)
+    kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
+    return kind(groups, lr=learning_rate)
+
+
+def ascend(network: nn.Module, *, rho: float) -> Callable[[], None]:
+    """Move the weights by `rho g / ||g||`, `g` the gradient of all; the result moves them back.
+
+    Sharpness-aware minimisation takes the gradient there and applies it here.
+
+    Source: Foret et al., Sharpness-Aware Minimization (ICLR 2021), algorithm 1.
+    """
+    moved = [p for p in network.parameters() if p.grad is not None]
+    before = [p.detach().clone() for p in moved]
+    gradients = [p.grad for p in moved if p.grad is not None]
+    length = torch.stack([g.norm() for g in gradients]).norm()
+    with torch.no_grad():
+        for parameter, gradient in zip(moved, gradients, strict=True):
+            parameter.add_(gradient * (rho / length.clamp(min=1e-12)))
+
+    def descend() -> None:
+        with torch.no_grad():
+            for parameter, value in zip(moved, before, strict=True):
+                parameter.copy_(value)
+
+    return descend
+
+
+@contextmanager
+def still_statistics(network: nn.Module) -> Iterator[None]:
+    """Keep BatchNorm's running statistics as they are during a second pass over a batch."""
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def working_precision(name: str, device: torch.device) -> torch.dtype:

@@ -19,6 +19,7 @@ class ServedModel(nn.Module):
     weight: Tensor
     bias: Tensor | None
     center: Tensor | None
+    absent: Tensor | None
 
     def __init__(
         self, backbone: nn.Module, head: Head, *, mean: Sequence[float], std: Sequence[float]
@@ -34,6 +35,7 @@ class ServedModel(nn.Module):
         self.register_buffer("weight", head.weight)
         self.register_buffer("bias", head.bias)
         self.register_buffer("center", head.center)
+        self.register_buffer("absent", head.absent)
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.backbone(normalize(images, mean=self.mean, std=self.std))
@@ -44,6 +46,7 @@ class ServedModel(nn.Module):
             scale=self.scale,
             center=self.center,
             normalize=self.normalize,
+            absent=self.absent,
         )
         return head.logits(features)
 

@@ -1,20 +1,21 @@
-"""Stage 2: balanced classifiers on the cached features of a frozen backbone.
+"""Stage 2: balanced classifiers trained on the cached features of a frozen backbone.
 
 The backbone is not here at all, so neither its weights nor its BatchNorm statistics can move.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from longtail.heads import Head
-from longtail.losses import cross_entropy
+from longtail.losses.softmax import cross_entropy
+from longtail.losses.table import SampleLoss
+from longtail.losses.weights import average, effective_number_weights
 from longtail.metrics import balanced_accuracy
-from longtail.sampling import draw, sampling_probabilities
+from longtail.sampling import epoch_order
 from longtail.schedules import cosine_factor
 
 
@@ -25,10 +26,29 @@ class Labelled:
     features: Tensor
     labels: Tensor
 
+    def counts(self, num_classes: int) -> Tensor:
+        """Images a class, int64 `[C]`."""
+        return torch.bincount(self.labels, minlength=num_classes)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and how fast a head trains; `sampler` is a name of `longtail.sampling.SAMPLERS`."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    sampler: str
+    generator: torch.Generator
+
 
 @dataclass(frozen=True)
 class Fitted:
-    """A stage-2 head, the epoch that val chose, and every epoch's numbers; NCM has no epochs."""
+    """A stage-2 head, the epoch that val chose, and every epoch's numbers.
+
+    Without epochs, as for class means, `best_epoch` is None and `history` empty.
+    """
 
     head: Head
     best_epoch: int | None
@@ -40,95 +60,125 @@ def crt(
     val: Labelled,
     *,
     num_classes: int,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    weight_decay: float,
-    generator: torch.Generator,
+    training: Training,
+    loss: SampleLoss = cross_entropy,
 ) -> Fitted:
-    """Classifier re-training: a fresh linear head with class-balanced sampling.
+    """Classifier re-training: a fresh linear head, usually with class-balanced sampling.
 
-    Source: Kang et al., Decoupling Representation and Classifier (ICLR 2020), section 4.2.
+    With the loss BFS, instance sampling and a strong weight decay it is the second stage of BWLM.
+
+    Args:
+        train, val: cached features. num_classes: `C`.
+        training: the field uses the sampler `class_balanced`.
+        loss: one value a sample, see `longtail.losses.table`.
+
+    Source: Kang et al., Decoupling Representation and Classifier (ICLR 2020), section 4.2; the
+    paper on the Balanced Weight Learning Mechanism, figure 2 and eq. 14.
     """
     bound = train.features.shape[2] ** -0.5  # as torch.nn.Linear starts
     weight = torch.empty(num_classes, train.features.shape[2])
-    weight.uniform_(-bound, bound, generator=generator).requires_grad_()
-    bias = torch.zeros(num_classes).uniform_(-bound, bound, generator=generator).requires_grad_()
-    return _fit(
-        [weight, bias],
-        lambda: Head("linear", weight, bias),
-        train,
-        val,
-        num_classes=num_classes,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        generator=generator,
-    )
+    weight.uniform_(-bound, bound, generator=training.generator)
+    bias = torch.zeros(num_classes).uniform_(-bound, bound, generator=training.generator)
+    return _fit_linear(weight, bias, train, val, loss=loss, training=training)
 
 
-def lws(
-    stage1: Head,
-    train: Labelled,
-    val: Labelled,
-    *,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    generator: torch.Generator,
-) -> Fitted:
+def lws(stage1: Head, train: Labelled, val: Labelled, *, training: Training) -> Fitted:
     """Learnable weight scaling: `f_j * (w_j . x + b_j)`, only the scales `f` train, from 1.
 
     `stage1` must be linear.
 
     Source: Kang et al. (ICLR 2020), section 4.2, eq. 7.
     """
-    assert stage1.kind == "linear" and stage1.bias is not None
-    weight, bias = stage1.weight, stage1.bias
-    scales = torch.ones(len(weight), requires_grad=True)
+    assert stage1.kind == "linear"
+    scales = torch.ones(len(stage1.weight), requires_grad=True)
+
+    def build() -> Head:
+        bias = None if stage1.bias is None else scales * stage1.bias
+        return Head("linear", scales[:, None] * stage1.weight, bias)
+
+    return _fit([scales], build, train, val, loss=_plain, training=training)
+
+
+def max_norm(
+    stage1: Head, train: Labelled, val: Labelled, *, training: Training, beta: float = 0.9999
+) -> Fitted:
+    """Fine-tune the stage-1 head under a ceiling on the length of its rows.
+
+    Class-balanced cross-entropy with weight decay; after each epoch rows longer than the radius are
+    projected onto it. The radius is fixed once, `min + 0.1 (max - min)` of the stage-1 row lengths;
+    the bias is free. `stage1` must be linear.
+
+    Source: Alshammari et al., Long-Tailed Recognition via Weight Balancing (CVPR 2022), section 4.
+    """
+    assert stage1.kind == "linear"
+    lengths = stage1.weight.norm(dim=1)
+    radius = float(lengths.min() + 0.1 * (lengths.max() - lengths.min()))
+    weight = stage1.weight.clone()
+    bias = torch.zeros(len(weight)) if stage1.bias is None else stage1.bias.clone()
+    class_weights = effective_number_weights(train.counts(len(weight)), beta=beta)
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        losses = cross_entropy(logits, labels)
+        return average(losses, labels, class_weights, reduction="weighted_mean")
+
+    def project() -> None:
+        with torch.no_grad():
+            weight.copy_(project_rows(weight, radius=radius))
+
+    weight.requires_grad_()
+    bias.requires_grad_()
     return _fit(
-        [scales],
-        lambda: Head("linear", scales[:, None] * weight, scales * bias),
+        [weight, bias],
+        lambda: Head("linear", weight, bias),
         train,
         val,
-        num_classes=len(weight),
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        weight_decay=0.0,
-        generator=generator,
+        loss=loss,
+        training=training,
+        after_epoch=project,
     )
 
 
-def ncm(
+def project_rows(weight: Tensor, *, radius: float) -> Tensor:
+    """Shorten rows of `[C, D]` that are longer than `radius` to it; leave the others."""
+    lengths = weight.norm(dim=1, keepdim=True)
+    return torch.where(lengths > radius, weight * (radius / lengths.clamp(min=1e-30)), weight)
+
+
+def val_metrics(head: Head, val: Labelled) -> dict[str, float]:
+    """Return loss, accuracy and balanced accuracy of a head on the plain view of val."""
+    logits = head.logits(val.features[0])
+    predictions = logits.max(dim=1).indices
+    return {
+        "val_loss": F.cross_entropy(logits, val.labels).item(),
+        "val_accuracy": (predictions == val.labels).double().mean().item(),
+        "val_balanced_accuracy": balanced_accuracy(
+            predictions.numpy(), val.labels.numpy(), num_classes=logits.shape[1]
+        ),
+    }
+
+
+def _plain(logits: Tensor, labels: Tensor) -> Tensor:
+    return cross_entropy(logits, labels).mean()
+
+
+def _fit_linear(
+    weight: Tensor,
+    bias: Tensor,
     train: Labelled,
+    val: Labelled,
     *,
-    num_classes: int,
-    features: Literal["cl2n", "l2n", "none"],
-    distance: Literal["euclidean", "cosine"],
-) -> Head:
-    """Nearest class mean of the training features, all views averaged.
-
-    `cl2n` subtracts the global training mean and L2-normalises each feature before averaging, `l2n`
-    only normalises. With the cosine distance the class means are normalised too. A class without
-    images is put far away.
-
-    Source: Kang et al. (ICLR 2020), section 4.2; CL2N: Wang et al., SimpleShot (2019), section 3.
-    """
-    flat = train.features.flatten(0, 1)  # [V * N, D]
-    labels = train.labels.repeat(len(train.features))
-    center = flat.mean(dim=0) if features == "cl2n" else None
-    plain = Head("ncm", flat[:1], center=center, normalize=features != "none")
-    prepared = plain.prepare(flat)
-    sums = torch.zeros(num_classes, flat.shape[1]).index_add_(0, labels, prepared)
-    counts = torch.bincount(labels, minlength=num_classes)[:, None]  # [C, 1]
-    means = torch.where(counts > 0, sums / counts.clamp(min=1), 1e6)
-    return Head(
-        kind="ncm" if distance == "euclidean" else "cosine",
-        weight=means,
-        center=center,
-        normalize=plain.normalize,
+    loss: SampleLoss,
+    training: Training,
+) -> Fitted:
+    weight.requires_grad_()
+    bias.requires_grad_()
+    return _fit(
+        [weight, bias],
+        lambda: Head("linear", weight, bias),
+        train,
+        val,
+        loss=lambda logits, labels: loss(logits, labels).mean(),
+        training=training,
     )
 
 
@@ -138,59 +188,69 @@ def _fit(
     train: Labelled,
     val: Labelled,
     *,
-    num_classes: int,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    weight_decay: float,
-    generator: torch.Generator,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    training: Training,
+    after_epoch: Callable[[], None] = lambda: None,
 ) -> Fitted:
     """SGD with momentum 0.9 and a cosine to 0; the best epoch by balanced accuracy on val."""
     optimizer = torch.optim.SGD(
-        parameters, lr=learning_rate, momentum=0.9, weight_decay=weight_decay
+        parameters, lr=training.learning_rate, momentum=0.9, weight_decay=training.weight_decay
     )
-    views, size, _ = train.features.shape
-    counts = torch.bincount(train.labels, minlength=num_classes)
-    balanced = sampling_probabilities(counts, q=0.0)
-    steps = -(-size // batch_size)
     best, best_epoch, best_score = build(), -1, -1.0
     history: list[dict[str, float]] = []
-    for epoch in range(epochs):
-        order = draw(train.labels, balanced, draws=size, generator=generator)
-        view = torch.randint(views, (size,), generator=generator)
-        loss_sum = correct = 0.0
-        for step in range(steps):
-            part = slice(step * batch_size, (step + 1) * batch_size)
-            labels = train.labels[order[part]]
-            logits = build().logits(train.features[view[part], order[part]])
-            loss = cross_entropy(logits, labels).mean()
-            optimizer.param_groups[0]["lr"] = learning_rate * cosine_factor(
-                epoch * steps + step, total_steps=epochs * steps, warmup_steps=0, min_ratio=0.0
-            )
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            optimizer.step()
-            loss_sum += loss.item() * len(labels)
-            correct += (logits.argmax(1) == labels).sum().item()
+    for epoch in range(training.epochs):
+        numbers = _train_epoch(optimizer, build, train, loss=loss, training=training, epoch=epoch)
+        after_epoch()
         head = _detached(build())
-        numbers = _on_val(head, val, num_classes=num_classes)
-        means = {"train_loss": loss_sum / size, "train_accuracy": correct / size}
-        history.append({"epoch": epoch, **means, **numbers})
-        if numbers["val_balanced_accuracy"] > best_score:
-            best, best_epoch, best_score = head, epoch, numbers["val_balanced_accuracy"]
+        history.append({"epoch": epoch, **numbers, **val_metrics(head, val)})
+        if history[-1]["val_balanced_accuracy"] > best_score:
+            best, best_epoch = head, epoch
+            best_score = history[-1]["val_balanced_accuracy"]
     return Fitted(best, best_epoch, history)
 
 
-def _on_val(head: Head, val: Labelled, *, num_classes: int) -> dict[str, float]:
-    logits = head.logits(val.features[0])
-    predictions = logits.argmax(1)
-    return {
-        "val_loss": F.cross_entropy(logits, val.labels).item(),
-        "val_accuracy": (predictions == val.labels).double().mean().item(),
-        "val_balanced_accuracy": balanced_accuracy(
-            predictions.numpy(), val.labels.numpy(), num_classes=num_classes
-        ),
-    }
+def _train_epoch(
+    optimizer: torch.optim.Optimizer,
+    build: Callable[[], Head],
+    train: Labelled,
+    *,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    training: Training,
+    epoch: int,
+) -> dict[str, float]:
+    order = epoch_order(
+        training.sampler,
+        train.labels,
+        num_classes=len(build().weight),
+        epoch=epoch,
+        epochs=training.epochs,
+        generator=training.generator,
+    )
+    view = torch.randint(len(train.features), order.shape, generator=training.generator)
+    batches = list(
+        zip(
+            torch.split(view, training.batch_size),
+            torch.split(order, training.batch_size),
+            strict=True,
+        )
+    )
+    loss_sum = correct = 0.0
+    for step, (views, images) in enumerate(batches):
+        labels = train.labels[images]
+        logits = build().logits(train.features[views, images])
+        value = loss(logits, labels)
+        optimizer.param_groups[0]["lr"] = training.learning_rate * cosine_factor(
+            epoch * len(batches) + step,
+            total_steps=training.epochs * len(batches),
+            warmup_steps=0,
+            min_ratio=0.0,
+        )
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(value)
+        optimizer.step()
+        loss_sum += value.item() * len(labels)
+        correct += (logits.argmax(1) == labels).sum().item()
+    return {"train_loss": loss_sum / len(order), "train_accuracy": correct / len(order)}
 
 
 def _detached(head: Head) -> Head:

@@ -1,7 +1,6 @@
 """The stage-1 training loop: exact to resume, the same on one process or several."""
 
 import logging
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from longtail.augment import apply_policy, crop, draw_crops, mixup
+from longtail.augment import Augmentation, augment, cut_out, draw_augmentation
 from longtail.checkpoint import (
     TrainingState,
     load_checkpoint,
@@ -21,16 +20,19 @@ from longtail.checkpoint import (
 )
 from longtail.data import ImageStore
 from longtail.distributed import World
-from longtail.losses import SampleLoss, weighted_mean
+from longtail.losses.table import SampleLoss
+from longtail.losses.weights import Reduction
 from longtail.metrics import balanced_accuracy
-from longtail.models import normalize
+from longtail.mixing import mix
+from longtail.models import Network, freeze, normalize, rest
+from longtail.optimization import ascend, still_statistics
 from longtail.progress import progress
 from longtail.randomness import generator_at, mixed_seed
 
 log = logging.getLogger(__name__)
 
 # What a place's random numbers are for, so that no two uses share a stream.
-ORDER, CROPS, MIXUP, NOISE = range(4)
+ORDER, CROPS, MIXUP, NOISE, POLICY = range(5)
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,29 @@ class Recipe:
     loss: SampleLoss
     order: Callable[[int, torch.Generator], Tensor]  # epoch -> positions of its images
     class_weights: Callable[[int], Tensor]  # epoch -> [C]
+    reduction: Reduction
     learning_rate: Callable[[int, int], float]  # step, total steps -> rate
+    frozen_groups: Callable[[int], int]  # epoch -> layer groups of the backbone that rest
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    crop_padding: int
-    horizontal_flip: bool
-    policy: Any | None  # a timm policy, applied image by image
+    augmentation: Augmentation
     mixup_alpha: float
+    cutmix_alpha: float
+    sam_rho: float | None
     early_stopping: int | None
     precision: torch.dtype
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A rank's part of a batch, ready for the network; without mixing `share` is 1."""
+
+    inputs: Tensor  # [n, 3, S, S]
+    labels: Tensor  # [n]
+    partners: Tensor  # [n], whose labels count with 1 - share
+    share: float
+    weights: Tensor  # [C]
+    total: float  # what the sum of weighted losses over all ranks is divided by
 
 
 @dataclass(frozen=True)
@@ -78,7 +94,7 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        network: nn.Module,
+        network: Network,
         optimizer: torch.optim.Optimizer,
         world: World,
         *,
@@ -87,9 +103,9 @@ class Trainer:
     ) -> None:
         self.recipe, self.network, self.optimizer, self.world = recipe, network, optimizer, world
         self.average = average
-        self.forward: Any = compiled or network
-        if world.size > 1:
-            self.forward = DistributedDataParallel(self.forward)
+        self.compiled: Any = compiled or network
+        self.forward: Any = self.compiled
+        self.frozen_groups: int | None = None
         self.state = TrainingState()
         self.best: dict[str, Tensor] = {}
 
@@ -115,7 +131,7 @@ class Trainer:
         self, train: ImageStore, *, should_stop: Callable[[], bool] = lambda: False
     ) -> None:
         """Train from the current step to the end of the epoch, or until any rank should stop."""
-        self.network.train()
+        self._thaw()
         batches = self._epoch_batches()
         shares = [batch[self.world.share(batch)] for batch in batches[self.state.step :]]
         title = f"epoch {self.state.epoch + 1}/{self.recipe.epochs}"
@@ -136,57 +152,87 @@ class Trainer:
             batches.pop()
         return batches
 
+    def _thaw(self) -> None:
+        """Set which layers train in this epoch."""
+        groups = self.recipe.frozen_groups(self.state.epoch)
+        if groups != self.frozen_groups:
+            freeze(self.network.backbone, groups=groups)
+            self.frozen_groups = groups
+            # DDP decides at its construction which gradients it awaits.
+            several = self.world.size > 1
+            self.forward = DistributedDataParallel(self.compiled) if several else self.compiled
+        self.network.train()
+        rest(self.network.backbone)
+
     def _train_step(self, images: Tensor, batch_labels: Tensor, steps_per_epoch: int) -> None:
-        recipe, state, device = self.recipe, self.state, self.world.device
-        place = (state.epoch, state.step)
+        recipe, state = self.recipe, self.state
         step = state.epoch * steps_per_epoch + state.step
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.learning_rate(step, recipe.epochs * steps_per_epoch)
-        part = self.world.share(batch_labels)
-        labels = batch_labels[part].to(device)
-        inputs, partners, share = self._prepare(images.to(device), part, len(batch_labels), place)
-        torch.manual_seed(mixed_seed(recipe.seed, NOISE, *place, self.world.rank))
-        with self._autocast():
-            logits = self.forward(inputs)
-        weights = recipe.class_weights(state.epoch).to(device)
-        loss = share * weighted_mean(recipe.loss(logits.float(), labels), labels, weights)
-        if share < 1:
-            other = labels[partners]
-            loss = loss + (1 - share) * weighted_mean(
-                recipe.loss(logits.float(), other), other, weights
-            )
-        # DDP averages over ranks; weighted by each rank's part, this is the mean over the batch.
-        part_weight = weights[labels].sum() / weights[batch_labels.to(device)].sum()
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss * part_weight * self.world.size)
+        batch = self._prepare(images.to(self.world.device), batch_labels)
+        loss, logits = self._backward(batch)
+        if recipe.sam_rho is not None:
+            descend = ascend(self.network, rho=recipe.sam_rho)
+            with still_statistics(self.network):
+                self._backward(batch)
+            descend()
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.network, step=step + 1)
-        state.loss_sum += loss.item() * len(labels)
-        state.correct += (logits.argmax(1) == labels).sum().item()
-        state.seen += len(labels)
+        state.loss_sum += loss * len(batch_labels)
+        state.correct += (logits.argmax(1) == batch.labels).sum().item()
+        state.seen += len(batch.labels)
         state.step += 1
 
-    def _prepare(
-        self, images: Tensor, part: slice, batch_size: int, place: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, float]:
-        """Augment and normalise: network inputs, mixup partners, and mixup's lambda."""
-        recipe = self.recipe
-        crops = draw_crops(
-            batch_size,
-            crop_padding=recipe.crop_padding,
-            horizontal_flip=recipe.horizontal_flip,
+    def _prepare(self, images: Tensor, batch_labels: Tensor) -> Batch:
+        """Augment, normalise and mix this rank's images of a batch."""
+        recipe, place = self.recipe, (self.state.epoch, self.state.step)
+        part = self.world.share(batch_labels)
+        drawn = draw_augmentation(
+            recipe.augmentation,
+            len(batch_labels),
             generator=generator_at(recipe.seed, CROPS, *place),
         )[part]
-        images = crop(images, crops, crop_padding=recipe.crop_padding)
-        if recipe.policy is not None:
-            _seed_global_generators(mixed_seed(recipe.seed, NOISE, *place, self.world.rank))
-            images = apply_policy(images, recipe.policy)
+        seed = mixed_seed(recipe.seed, POLICY, *place, self.world.rank)
+        images = augment(images, recipe.augmentation, drawn, seed=seed)
         inputs = normalize(images, mean=recipe.mean, std=recipe.std)
-        if recipe.mixup_alpha == 0:
-            return inputs, torch.arange(len(inputs)), 1.0
-        place_seed = mixed_seed(recipe.seed, MIXUP, *place)
-        return mixup(inputs, alpha=recipe.mixup_alpha, generator=np.random.default_rng(place_seed))
+        if recipe.augmentation.cutout:
+            inputs = cut_out(inputs, drawn, side=recipe.augmentation.cutout)
+        partners, share = torch.arange(len(inputs)), 1.0
+        if recipe.mixup_alpha or recipe.cutmix_alpha:
+            inputs, partners, share = mix(
+                inputs,
+                mixup_alpha=recipe.mixup_alpha,
+                cutmix_alpha=recipe.cutmix_alpha,
+                generator=np.random.default_rng(mixed_seed(recipe.seed, MIXUP, *place)),
+            )
+        weights = recipe.class_weights(self.state.epoch)
+        by_weight = recipe.reduction == "weighted_mean"
+        total = float(weights[batch_labels].sum()) if by_weight else float(len(batch_labels))
+        device = self.world.device
+        return Batch(
+            inputs, batch_labels[part].to(device), partners, share, weights.to(device), total
+        )
+
+    def _backward(self, batch: Batch) -> tuple[float, Tensor]:
+        """Set the gradients; return this rank's part of the batch's mean loss, and its logits."""
+        recipe, place = self.recipe, (self.state.epoch, self.state.step)
+        torch.manual_seed(mixed_seed(recipe.seed, NOISE, *place, self.world.rank))
+        with self._autocast():
+            logits: Tensor = self.forward(batch.inputs)
+        scores = logits.float()
+        summed = batch.share * self._summed_loss(scores, batch.labels, batch.weights)
+        if batch.share < 1:
+            other = batch.labels[batch.partners]
+            summed = summed + (1 - batch.share) * self._summed_loss(scores, other, batch.weights)
+        # DDP averages the gradients over the ranks; the mean is over the batch of all of them.
+        loss = summed * (self.world.size / batch.total)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        return loss.item() / self.world.size, scores.detach()
+
+    def _summed_loss(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        return (weights[labels] * self.recipe.loss(logits, labels)).sum()
 
     def _finish_epoch(self, val: ImageStore) -> None:
         state = self.state
@@ -198,6 +244,7 @@ class Trainer:
             {
                 "epoch": state.epoch,
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "frozen_groups": self.recipe.frozen_groups(state.epoch),
                 "train_loss": loss_sum / seen,
                 "train_accuracy": correct / seen,
                 **numbers,
@@ -274,8 +321,3 @@ class Trainer:
         if self.world.rank > 0:
             self.state.loss_sum = self.state.correct = self.state.seen = 0.0
         log.warning("going on from epoch %d, step %d", self.state.epoch + 1, self.state.step)
-
-
-def _seed_global_generators(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)

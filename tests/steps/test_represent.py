@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from longtail.artifacts import Images, Representation, Split
 from longtail.config.section import parse
-from longtail.config.training import AugmentConfig, RepresentConfig
+from longtail.config.training import RepresentConfig
 from longtail.data import ImageStore
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, write_json
@@ -89,22 +89,78 @@ def test_streaming_images_train_the_same_model_as_resident_ones(inputs, tmp_path
     assert digests(tmp_path / "resident") == digests(tmp_path / "streamed")
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"loss": "ldam", "drw_start": 0.5},
-        {"loss": "balanced_softmax", "sampler": "progressive"},
-        {"ema_decay": 0.9, "decay_norms_and_biases": False, "optimizer": "adamw"},
-        {"augment": AugmentConfig(mixup_alpha=0.4, auto="rand-m5")},
-        {"backbone": "resnet10t", "image_size": 32},
-    ],
-    ids=["ldam-drw", "balanced-softmax", "ema-adamw", "mixup-randaugment", "timm"],
-)
+EVERY_OPTION = {
+    "ldam-drw": {"loss": "ldam", "reweighting": {"scheme": "effective_number", "start": 0.5}},
+    "balanced-softmax": {"loss": "balanced_softmax", "sampler": "progressive"},
+    "seql-drs": {"loss": "seql", "deferred_sampler": "class_aware", "deferred_start": 0.5},
+    "sigmoid-focal": {
+        "loss": {"name": "sigmoid_focal", "gamma": 1.0},
+        "reweighting": {"scheme": "inverse_frequency", "reduction": "batch_mean"},
+    },
+    "bfs-oversampled": {"loss": "bfs", "sampler": "oversampling"},
+    "cosine-head": {"head": "cosine", "loss": {"name": "cross_entropy", "smoothing": 0.1}},
+    "ema-adamw": {"ema_decay": 0.9, "decay_norms_and_biases": False, "optimizer": "adamw"},
+    "mixup-randaugment": {"augment": {"mixup_alpha": 0.4, "auto": "rand-m5"}},
+    "cutmix-cutout-turns": {
+        "augment": {"cutmix_alpha": 1.0, "cutout": 4, "rotation": 20, "scale": [0.8, 1.2]}
+    },
+    "jitter-flips": {"augment": {"color_jitter": [0.4, 0.4, 0.4, 0.1], "vertical_flip": True}},
+    "sam-adam": {"sam_rho": 0.05, "optimizer": "adam", "learning_rate": 0.001},
+    "timm": {"backbone": "resnet10t", "image_size": 32},
+}
+
+
+@pytest.mark.parametrize("changes", EVERY_OPTION.values(), ids=EVERY_OPTION)
 def test_every_option_trains(inputs, tmp_path, changes):
     represent(config(**changes), **inputs, out=tmp_path / "out")
     description = read_json(Representation(tmp_path / "out").description)
-    assert description["head_kind"] == ("cosine" if changes.get("loss") == "ldam" else "linear")
+    cosine = changes.get("loss") == "ldam" or "head" in changes
+    assert description["head_kind"] == ("cosine" if cosine else "linear")
     assert all(entry["train_loss"] > 0 for entry in read_json(tmp_path / "out" / "history.json"))
+
+
+def weights_after(epochs: int, inputs, out: Path, **changes) -> dict[str, torch.Tensor]:
+    represent(config(epochs=epochs, **changes), **inputs, out=out)
+    return load_file(Representation(out).backbone)
+
+
+def test_a_frozen_backbone_moves_neither_weights_nor_statistics(inputs, tmp_path):
+    start = weights_after(1, inputs, tmp_path / "first", frozen_groups="all")
+    longer = weights_after(3, inputs, tmp_path / "longer", frozen_groups="all")
+    assert all(tensor.equal(start[name]) for name, tensor in longer.items())
+
+
+def test_freezing_up_to_a_stage_lets_the_others_train(inputs, tmp_path):
+    start = weights_after(1, inputs, tmp_path / "first", frozen_groups="all")
+    part = weights_after(2, inputs, tmp_path / "part", frozen_groups=2)
+    moved = {name for name, tensor in part.items() if not tensor.equal(start[name])}
+    assert moved and all(int(name.split(".")[1]) >= 5 for name in moved)
+    assert not any(name.startswith(("conv1", "bn1")) for name in moved)
+
+
+def test_unfreezing_gradually_frees_a_group_at_a_time(inputs, tmp_path):
+    options = {"frozen_groups": "all", "unfreeze_every": 2, "epochs": 10}
+    represent(config(**options), **inputs, out=tmp_path / "out")
+    history = read_json(tmp_path / "out" / "history.json")
+    assert [entry["frozen_groups"] for entry in history] == [4, 4, 3, 3, 2, 2, 1, 1, 0, 0]
+
+
+def test_a_class_without_training_images_is_refused_or_never_predicted(inputs, tmp_path):
+    profile = read_json(inputs["profile"])
+    profile["classes"].append({**profile["classes"][0], "name": "unseen", "train": 0})
+    write_json(tmp_path / "profile.json", profile)
+    write_json(tmp_path / "passed.json", {"split": file_digest(tmp_path / "profile.json")})
+    changed = {
+        **inputs,
+        "profile": tmp_path / "profile.json",
+        "validation": tmp_path / "passed.json",
+    }
+    with pytest.raises(LongtailError, match=r"unseen.*absent_classes: mask"):
+        represent(config(), **changed, out=tmp_path / "out")
+    represent(config(absent_classes="mask"), **changed, out=tmp_path / "out")
+    head = load_heads(Representation(tmp_path / "out").head)["stage1"]
+    features = torch.randn(500, head.weight.shape[1])
+    assert not (head.logits(features).argmax(1) == len(head.weight) - 1).any()
 
 
 def test_early_stopping_ends_the_run(inputs, tmp_path):

@@ -110,7 +110,7 @@ def test_class_means_have_no_normalised_form(inputs, tmp_path):
 def test_weight_scaling_of_a_cosine_head_is_refused(tmp_path):
     paths = train(tmp_path, "ldam")
     embed(EmbedConfig(), **paths, out=tmp_path / "features")
-    with pytest.raises(LongtailError, match="use crt or ncm"):
+    with pytest.raises(LongtailError, match="use crt, bwlm or ncm"):
         classify(
             ClassifyConfig(method="lws"),
             features=tmp_path / "features",

@@ -11,9 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from longtail.artifacts import Images, Split
+from longtail.augment import Augmentation
 from longtail.data import ImageStore
 from longtail.distributed import world
-from longtail.losses import cross_entropy
+from longtail.losses.softmax import cross_entropy
+from longtail.models import Network
 from longtail.training import Recipe, Trainer
 
 
@@ -21,7 +23,8 @@ def main(images: Path, split: Path, out: Path) -> None:
     tables = Split(split)
     train, val = (ImageStore(Images(images), table, size=8) for table in (tables.train, tables.val))
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.Tanh(), nn.Linear(16, 3))
+    backbone = nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.Tanh())
+    network = Network(backbone, nn.Linear(16, 3))
     recipe = Recipe(
         epochs=3,
         batch_size=7,
@@ -29,13 +32,15 @@ def main(images: Path, split: Path, out: Path) -> None:
         loss=cross_entropy,
         order=lambda epoch, generator: torch.randperm(len(train), generator=generator),
         class_weights=lambda epoch: torch.tensor([1.0, 2.0, 4.0]),
+        reduction="weighted_mean",
         learning_rate=lambda step, total: 0.1,
+        frozen_groups=lambda epoch: 0,
         mean=(0.5, 0.5, 0.5),
         std=(0.25, 0.25, 0.25),
-        crop_padding=1,
-        horizontal_flip=True,
-        policy=None,
+        augmentation=Augmentation(crop_padding=1),
         mixup_alpha=0.0,
+        cutmix_alpha=0.0,
+        sam_rho=None,
         early_stopping=None,
         precision=torch.float32,
     )

@@ -10,8 +10,12 @@ from longtail.models import (
     CosineLinear,
     Network,
     build_backbone,
+    feature_dimension,
+    freeze,
+    layer_group_count,
     multiply_adds,
     normalize,
+    rest,
 )
 
 
@@ -51,9 +55,50 @@ def test_cosine_head_is_bounded_and_ignores_length():
     torch.testing.assert_close(head(x), head(17 * x))
 
 
-def test_a_timm_model_gives_features():
-    backbone = build_backbone("resnet10t")
-    assert backbone(torch.zeros(2, 3, 32, 32)).shape == (2, backbone.num_features)
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("cifar_resnet32_nf64", 32),
+        ("resnet50", 32),
+        ("resnext50_32x4d", 32),
+        ("mobilenetv2_100", 32),
+        ("mobilenetv3_small_100", 32),  # its last layer widens the features
+        ("convnext_tiny", 32),
+        ("vit_base_patch16_224", 224),
+    ],
+)
+def test_the_papers_backbones_give_features_of_the_stated_dimension(name, side):
+    backbone = build_backbone(name).eval()
+    with torch.no_grad():
+        features = backbone(torch.zeros(1, 3, side, side))
+    assert features.shape == (1, feature_dimension(backbone))
+
+
+def test_layer_groups_are_the_stem_and_the_stages():
+    assert layer_group_count(build_backbone("cifar_resnet32")) == 4
+    assert layer_group_count(build_backbone("resnet50")) == 5
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet32", "resnet10t"])
+def test_frozen_groups_keep_weights_and_statistics(name):
+    backbone = build_backbone(name)
+    freeze(backbone, groups=2)
+    backbone.train()
+    rest(backbone)
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    optimizer = torch.optim.SGD(backbone.parameters(), lr=0.1, weight_decay=0.1)
+    backbone(torch.randn(4, 3, 32, 32)).sum().backward()
+    optimizer.step()
+    moved = {k for k, v in backbone.state_dict().items() if not v.equal(before[k])}
+    frozen = {n for n, p in backbone.named_parameters() if not p.requires_grad}
+    assert moved and frozen and not moved & frozen
+    stem = next(iter(before)).split(".")[0]
+    assert not any(name.startswith((f"{stem}.", "bn1.")) for name in moved)
+
+
+def test_more_groups_than_there_are_is_an_error():
+    with pytest.raises(LongtailError, match=r"frozen_groups is 9.*4 layer groups"):
+        freeze(build_backbone("cifar_resnet32"), groups=9)
 
 
 def test_an_unknown_model_names_its_neighbours():

@@ -5,9 +5,14 @@ import torch
 from scipy.stats import binom
 
 from longtail.sampling import (
+    SAMPLERS,
+    class_aware,
     draw,
+    effective_number_probabilities,
     epoch_order,
+    head_half_sizes,
     progressive_probabilities,
+    review_sizes,
     sampling_probabilities,
 )
 
@@ -77,3 +82,54 @@ def test_an_epoch_is_as_many_draws_as_there_are_images(sampler):
     ]
     assert len(orders[0]) == 130
     assert orders[0].equal(orders[1]), "the generator alone decides"
+
+
+def order_of(sampler: str, labels: torch.Tensor = LABELS, *, seed: int = 7) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return epoch_order(sampler, labels, num_classes=4, epoch=3, epochs=5, generator=generator)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_draws_positions_and_depends_on_its_generator_alone(sampler):
+    shuffled = LABELS[torch.randperm(130, generator=torch.Generator().manual_seed(1))]
+    drawn = order_of(sampler, shuffled)
+    assert drawn.equal(order_of(sampler, shuffled))
+    assert not drawn.equal(order_of(sampler, shuffled, seed=8))
+    assert drawn.min() >= 0 and drawn.max() < 130
+
+
+def test_effective_number_sampling_favours_the_head_a_little():
+    """On CIFAR-10-LT, IF 100, the largest of ten classes gets 11.9 % instead of 10 %."""
+    counts = torch.tensor([5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50])
+    probabilities = effective_number_probabilities(counts)
+    assert probabilities[0].item() == pytest.approx(0.119, abs=5e-4)
+    few = effective_number_probabilities(counts, beta=1 - 1e-9)
+    torch.testing.assert_close(few, sampling_probabilities(counts, q=0.0), rtol=1e-5, atol=0)
+
+
+def test_class_aware_visits_classes_in_turn_and_images_of_each_in_turn():
+    drawn = class_aware(LABELS, in_a_row=4, draws=800, generator=torch.Generator().manual_seed(0))
+    visits = LABELS[drawn].view(-1, 4)
+    assert (visits == visits[:, :1]).all(), "four of a class in a row"
+    for cycle in visits[:, 0].split(4):
+        assert cycle.sort().values.equal(torch.arange(4)), "every class once a cycle"
+    uses = torch.bincount(drawn, minlength=130)
+    for label in range(4):
+        mine = uses[label == LABELS]
+        assert mine.max() - mine.min() <= 1
+
+
+def test_oversampling_fills_and_undersampling_cuts_every_class_evenly():
+    over, under = order_of("oversampling"), order_of("undersampling")
+    assert torch.bincount(LABELS[over]).tolist() == [100] * 4
+    assert torch.bincount(LABELS[under]).tolist() == [1] * 4
+    uses = torch.bincount(over, minlength=130)
+    assert all(u.max() - u.min() <= 1 for u in (uses[label == LABELS] for label in range(4)))
+
+
+def test_data_balanced_review_sees_the_head_then_evens_it_out():
+    assert torch.bincount(LABELS[order_of("head_half")], minlength=4).tolist() == [100, 25, 0, 0]
+    review = LABELS[order_of("review")]
+    assert torch.bincount(review, minlength=4).tolist() == [4, 4, 4, 1]
+    assert review_sizes(torch.tensor([5, 9, 7])).tolist() == [5, 7, 7]
+    assert head_half_sizes(torch.tensor([5, 9, 7])).tolist() == [0, 9, 0]

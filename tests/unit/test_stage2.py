@@ -4,8 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from longtail.class_means import ncm
 from longtail.heads import Head
-from longtail.stage2 import Labelled, crt, lws, ncm
+from longtail.losses.table import build_loss
+from longtail.stage2 import Labelled, Training, crt, lws, max_norm, project_rows
 
 COUNTS = (300, 40, 8)
 
@@ -21,7 +23,18 @@ def gaussians(counts: tuple[int, ...], seed: int) -> Labelled:
 
 TRAIN, VAL = gaussians(COUNTS, 0), gaussians((60, 60, 60), 1)
 TEST = gaussians((400, 400, 400), 2)
-SGD = {"epochs": 12, "batch_size": 16, "learning_rate": 0.1}
+
+
+def training(seed: int = 0, **changes) -> Training:
+    values = {
+        "epochs": 12,
+        "batch_size": 16,
+        "learning_rate": 0.1,
+        "weight_decay": 0.0,
+        "sampler": "class_balanced",
+        "generator": torch.Generator().manual_seed(seed),
+    }
+    return Training(**values | changes)
 
 
 def cross_entropy_head() -> Head:
@@ -44,32 +57,27 @@ def recall(head: Head, label: int) -> float:
 
 
 def test_crt_helps_the_rare_class():
-    fitted = crt(
-        TRAIN,
-        VAL,
-        num_classes=3,
-        weight_decay=5e-4,
-        generator=torch.Generator().manual_seed(0),
-        **SGD,
-    )
+    fitted = crt(TRAIN, VAL, num_classes=3, training=training(weight_decay=5e-4))
     assert recall(fitted.head, 2) > recall(cross_entropy_head(), 2) + 0.1
     best = max(fitted.history, key=lambda entry: entry["val_balanced_accuracy"])
     assert fitted.history[fitted.best_epoch] == best
     assert len(fitted.history) == 12
 
 
+def test_bwlm_helps_the_rare_class_without_resampling():
+    loss = build_loss("bfs", class_counts=TRAIN.counts(3))
+    fitted = crt(
+        TRAIN,
+        VAL,
+        num_classes=3,
+        training=training(weight_decay=5e-3, sampler="instance"),
+        loss=loss,
+    )
+    assert recall(fitted.head, 2) > recall(cross_entropy_head(), 2) + 0.1
+
+
 def test_crt_depends_on_its_generator_alone():
-    fits = [
-        crt(
-            TRAIN,
-            VAL,
-            num_classes=3,
-            weight_decay=0.0,
-            generator=torch.Generator().manual_seed(seed),
-            **SGD,
-        )
-        for seed in (3, 3, 4)
-    ]
+    fits = [crt(TRAIN, VAL, num_classes=3, training=training(seed)) for seed in (3, 3, 4)]
     assert fits[0].head.weight.equal(fits[1].head.weight)
     assert not fits[0].head.weight.equal(fits[2].head.weight)
 
@@ -78,34 +86,35 @@ def test_crt_draws_from_every_view():
     """The second view alone carries the classes: without it nothing could be learnt."""
     useless = torch.zeros_like(TRAIN.features)
     views = Labelled(torch.cat([useless, TRAIN.features]), TRAIN.labels)
-    fitted = crt(
-        views,
-        VAL,
-        num_classes=3,
-        weight_decay=0.0,
-        generator=torch.Generator().manual_seed(0),
-        **SGD,
-    )
+    fitted = crt(views, VAL, num_classes=3, training=training())
     assert min(recall(fitted.head, label) for label in range(3)) > 0.5
 
 
 def test_lws_scales_whole_rows_and_starts_from_stage_1():
     stage1 = cross_entropy_head()
-    fitted = lws(stage1, TRAIN, VAL, generator=torch.Generator().manual_seed(0), **SGD)
+    fitted = lws(stage1, TRAIN, VAL, training=training())
     scales = fitted.head.weight / stage1.weight
     torch.testing.assert_close(scales, scales[:, :1].expand(3, 4))
     torch.testing.assert_close(fitted.head.bias / stage1.bias, scales[:, 0])
     assert recall(fitted.head, 2) > recall(stage1, 2)
-    still = lws(
-        stage1,
-        TRAIN,
-        VAL,
-        epochs=1,
-        batch_size=16,
-        learning_rate=1e-12,
-        generator=torch.Generator(),
-    )
+    still = lws(stage1, TRAIN, VAL, training=training(epochs=1, learning_rate=1e-12))
     torch.testing.assert_close(still.head.weight, stage1.weight)
+
+
+def test_max_norm_keeps_every_row_within_the_radius_of_stage_1():
+    stage1 = cross_entropy_head()
+    fitted = max_norm(stage1, TRAIN, VAL, training=training(sampler="instance"))
+    lengths = stage1.weight.norm(dim=1)
+    radius = lengths.min() + 0.1 * (lengths.max() - lengths.min())
+    assert fitted.head.weight.norm(dim=1).max() <= radius * (1 + 1e-6)
+    assert recall(fitted.head, 2) > recall(stage1, 2)
+
+
+def test_a_projection_moves_only_long_rows_and_keeps_directions():
+    weight = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
+    projected = project_rows(weight, radius=2.0)
+    torch.testing.assert_close(projected, torch.tensor([[1.2, 1.6], [0.3, 0.4], [0.0, 0.0]]))
+    assert project_rows(projected, radius=2.0).equal(projected)
 
 
 @pytest.mark.parametrize("features", ["cl2n", "l2n", "none"])

@@ -1,6 +1,7 @@
 """The parameter file: which model each of its sections is."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -37,4 +38,34 @@ def load_section(params: Path, name: str, model: type[S]) -> S:
         raise LongtailError(
             f"{params}: unknown section `{unknown}`{nearest(unknown, list(SECTIONS))}"
         )
-    return parse(model, content.get(name) or {}, where=f"{params}, section `{name}`")
+    section = parse(model, content.get(name) or {}, where=f"{params}, section `{name}`")
+    if name in ("represent", "classify", "tau_norm"):
+        _refuse_combinations(params, content)
+    return section
+
+
+def _refuse_combinations(params: Path, content: dict[str, Any]) -> None:
+    """Refuse methods of one section that those of another do not allow."""
+
+    def read(name: str, model: type[S]) -> S:
+        return parse(model, content.get(name) or {}, where=f"{params}, section `{name}`")
+
+    represent = read("represent", RepresentConfig)
+    classify = read("classify", ClassifyConfig)
+    tau_norm = read("tau_norm", TauNormConfig)
+    loss, cosine = represent.loss.name, represent.head_kind == "cosine"
+    if classify.method == "logit_adjustment" and loss != "cross_entropy":
+        raise LongtailError(
+            f"{params}: classify.method: logit_adjustment takes out the prior, but represent.loss: "
+            f"{loss} is not the plain cross-entropy; use cross_entropy there, or another method"
+        )
+    if cosine and classify.method in ("lws", "max_norm", "logit_adjustment"):
+        raise LongtailError(
+            f"{params}: classify.method: {classify.method} needs a linear stage-1 head, but "
+            "represent has a cosine head; use crt, bwlm, ncm or sweep, or head: linear"
+        )
+    if cosine and "stage1" in (tau_norm.apply_to or ()):
+        raise LongtailError(
+            f"{params}: tau_norm.apply_to names stage1, but the rows of its cosine head have no "
+            "length of their own; leave stage1 out, or use a linear head"
+        )

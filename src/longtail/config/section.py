@@ -1,6 +1,7 @@
 """What every section has in common, and errors that name the key, the value and the bound."""
 
 import difflib
+import re
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -33,7 +34,17 @@ def _explain(model: type[Section], problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         known = _fields_beside(model, problem["loc"])
         return f"unknown key `{place}`{nearest(str(problem['loc'][-1]), known)}"
+    if problem["type"] == "union_tag_invalid":
+        place = f"{place}.{problem['ctx']['discriminator'].strip(chr(39))}"
+        return _no_such_choice(place, problem["ctx"]["tag"], problem["ctx"]["expected_tags"])
+    if problem["type"] == "literal_error":
+        return _no_such_choice(place, problem["input"], problem["ctx"]["expected"])
     return f"`{place}` is {problem['input']!r}: {problem['msg']}"
+
+
+def _no_such_choice(place: str, value: Any, choices: str) -> str:
+    known = re.findall(r"'([^']*)'", choices)
+    return f"`{place}` cannot be {value!r}{nearest(str(value), known)}"
 
 
 def _fields_beside(model: type[Section], location: tuple[int | str, ...]) -> list[str]:
@@ -58,8 +69,8 @@ def _sections_in(annotation: Any) -> list[type[Section]]:
 
 
 def _tag(section: type[Section]) -> str | None:
-    kind = section.model_fields.get("kind")
-    return get_args(kind.annotation)[0] if kind else None
+    tag = section.model_fields.get("kind") or section.model_fields.get("name")
+    return next(iter(get_args(tag.annotation)), None) if tag else None
 
 
 def nearest(name: str, known: list[str]) -> str:

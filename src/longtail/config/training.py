@@ -1,32 +1,86 @@
 """Stage 1, stage 2 and what follows them without training."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from longtail.config.section import Count, Section
+from longtail.config.losses import Bfs, CrossEntropy, Ldam, Loss, LossSection, Reweighting
+from longtail.config.section import Count, Probability, Section
+
+Positive = Annotated[float, Field(gt=0.0)]
+NotNegative = Annotated[float, Field(ge=0.0)]
+HueShift = Annotated[float, Field(ge=0.0, le=0.5)]
+Sampler = Literal[
+    "instance",
+    "class_balanced",  # weighted random sampling, 1 / n a sample, is the same
+    "class_aware",
+    "square_root",
+    "progressive",
+    "effective_number",
+    "oversampling",
+    "undersampling",
+    "head_half",
+    "review",
+]
+SIGMOID_LOSSES = ("sigmoid_cross_entropy", "sigmoid_focal")
 
 
 class AugmentConfig(Section):
-    """Training augmentation, vectorised over the batch unless `auto` is set."""
+    """Training augmentation; vectorised over the batch but for `auto` and `color_jitter`."""
 
-    crop_padding: int = Field(default=4, ge=0, description="Zero-padding of the random crop.")
-    horizontal_flip: bool = Field(default=True, description="Flip with probability 1/2.")
+    crop_padding: int = Field(default=4, ge=0, description="Black padding of the random crop.")
+    horizontal_flip: bool = Field(default=True, description="Mirror with probability 1/2.")
+    vertical_flip: bool = Field(default=False, description="Turn over with probability 1/2.")
+    rotation: float = Field(default=0.0, ge=0.0, le=180.0, description="Largest angle, degrees.")
+    scale: tuple[Positive, Positive] = Field(
+        default=(1.0, 1.0), description="Range of the enlargement, e.g. [0.8, 1.2]."
+    )
+    color_jitter: tuple[NotNegative, NotNegative, NotNegative, HueShift] = Field(
+        default=(0.0, 0.0, 0.0, 0.0),
+        description="Largest change of brightness, contrast, saturation, hue; image by image.",
+    )
     auto: str | None = Field(
         default=None,
         description="timm policy, e.g. `rand-m9-mstd0.5` or `original`; works image by image.",
     )
+    cutout: int = Field(default=0, ge=0, description="Side of a greyed-out square, in pixels.")
     mixup_alpha: float = Field(default=0.0, ge=0.0, description="Beta parameter; 0: no mixup.")
+    cutmix_alpha: float = Field(
+        default=0.0, ge=0.0, description="Beta parameter; 0: no CutMix. With mixup, a coin decides."
+    )
+
+    @field_validator("scale")
+    @classmethod
+    def _scale_is_a_range(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if scale[0] > scale[1]:
+            raise ValueError(f"the smaller scale comes first: [{scale[1]}, {scale[0]}]")
+        return scale
 
 
 class RepresentConfig(Section):
     """Stage 1: the backbone and its first classifier."""
 
     backbone: str = Field(
-        default="cifar_resnet32", description="`cifar_resnet32`, or any timm model name."
+        default="cifar_resnet32",
+        description="`cifar_resnet32`, `cifar_resnet32_nf64`, or any timm model name.",
     )
     pretrained: str | None = Field(
         default=None, description="`hub`, or a local safetensors file; default: random weights."
+    )
+    frozen_groups: Annotated[int, Field(ge=0)] | Literal["all"] = Field(
+        default=0,
+        description="So many of the backbone's first layer groups (stem, stages) do not train.",
+    )
+    unfreeze_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="Epochs after which the last frozen group joins the training; then the next.",
+    )
+    head: Literal["linear", "cosine"] | None = Field(
+        default=None, description="Default: cosine with the loss `ldam`, else linear."
+    )
+    cosine_scale: Positive = Field(
+        default=30.0, description="What a cosine head multiplies by (with `ldam`: loss.scale)."
     )
     image_size: int = Field(default=32, ge=8, description="Side of the square input in pixels.")
     mean: tuple[float, float, float] = Field(
@@ -35,21 +89,29 @@ class RepresentConfig(Section):
     std: tuple[float, float, float] = Field(
         default=(0.2023, 0.1994, 0.2010), description="Channel standard deviations."
     )
-    loss: Literal["cross_entropy", "balanced_softmax", "ldam"] = Field(
-        default="cross_entropy", description="Stage-1 loss; `ldam` has a cosine head."
+    loss: Loss = Field(default=CrossEntropy(), description="Stage-1 loss; a name, or its section.")
+    reweighting: Reweighting | None = Field(
+        default=None, description="Class weights on the loss, from the start or deferred (DRW)."
     )
-    drw_start: float | None = Field(
-        default=None,
-        ge=0.0,
-        le=1.0,
-        description="Deferred re-weighting from this share of the epochs on (0.8 in LDAM-DRW).",
+    sampler: Sampler = Field(default="instance", description="How training images are drawn.")
+    deferred_sampler: Sampler | None = Field(
+        default=None, description="Takes over from `sampler` at `deferred_start` (DRS)."
     )
-    sampler: Literal["instance", "class_balanced", "square_root", "progressive"] = Field(
-        default="instance", description="How training images are drawn."
+    deferred_start: Probability = Field(
+        default=0.8, description="Share of the epochs after which `deferred_sampler` draws."
+    )
+    absent_classes: Literal["refuse", "mask"] = Field(
+        default="refuse",
+        description="Classes without training images: an error, or left out and never predicted.",
     )
     epochs: Count = Field(default=200, description="Passes over the training set.")
     batch_size: int = Field(default=128, ge=2, description="Images a step, over all processes.")
-    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="SGD has momentum 0.9.")
+    optimizer: Literal["sgd", "adam", "adamw"] = Field(
+        default="sgd", description="SGD has momentum 0.9."
+    )
+    sam_rho: Positive | None = Field(
+        default=None, description="Sharpness-aware minimisation: radius of its ascent, e.g. 0.05."
+    )
     learning_rate: float = Field(default=0.1, gt=0.0, description="Base rate.")
     weight_decay: float = Field(default=2e-4, ge=0.0, description="L2 penalty.")
     decay_norms_and_biases: bool = Field(
@@ -78,12 +140,36 @@ class RepresentConfig(Section):
     )
     seed: int = Field(default=0, ge=0, description="Seed of weights, batches and augmentation.")
 
+    @property
+    def head_kind(self) -> Literal["linear", "cosine"]:
+        """The head that trains: the one asked for, or the one the loss needs."""
+        return self.head or ("cosine" if self.loss.name == "ldam" else "linear")
+
+    @property
+    def head_scale(self) -> float:
+        """What a head multiplies its cosines by; 1 for a linear head."""
+        if isinstance(self.loss, Ldam):
+            return self.loss.scale
+        return self.cosine_scale if self.head_kind == "cosine" else 1.0
+
     @model_validator(mode="after")
-    def _warmup_is_shorter_than_training(self) -> "RepresentConfig":
+    def _parameters_fit_together(self) -> "RepresentConfig":
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs {self.warmup_epochs} must be below epochs {self.epochs}"
             )
+        if self.loss.name == "ldam" and self.head == "linear":
+            raise ValueError(
+                "head: linear cannot go with loss: ldam, whose margins are between cosines; leave "
+                "head out or set it to cosine"
+            )
+        if self.head_kind == "cosine" and self.loss.name in SIGMOID_LOSSES:
+            raise ValueError(
+                f"head: cosine cannot go with loss: {self.loss.name}, whose sigmoids need a bias; "
+                "set head: linear"
+            )
+        if self.unfreeze_every and self.frozen_groups == 0:
+            raise ValueError("unfreeze_every has no meaning with frozen_groups: 0")
         return self
 
 
@@ -100,20 +186,39 @@ class EmbedConfig(Section):
 class ClassifyConfig(Section):
     """Stage 2: a balanced classifier on the cached features."""
 
-    method: Literal["crt", "lws", "ncm"] = Field(
-        default="crt", description="Re-train the classifier, learn its scales, or class means."
+    method: Literal["crt", "lws", "bwlm", "max_norm", "ncm", "logit_adjustment", "sweep"] = Field(
+        default="crt",
+        description="Re-train the classifier, learn its scales, re-train with BFS, fine-tune under "
+        "a ceiling on its rows, class means, shift by the prior; `sweep`: all, val chooses.",
     )
-    epochs: Count = Field(default=10, description="Passes over the features (crt, lws).")
+    epochs: Count = Field(default=10, description="Passes over the features.")
     batch_size: Count = Field(default=128, description="Features a step.")
     learning_rate: float = Field(default=0.1, gt=0.0, description="Start of the cosine.")
-    weight_decay: float = Field(default=5e-4, ge=0.0, description="L2 penalty (crt).")
+    weight_decay: float = Field(default=5e-4, ge=0.0, description="L2 penalty (not lws).")
+    sampler: Sampler | None = Field(
+        default=None, description="Default: class_balanced (crt, lws), instance (bwlm, max_norm)."
+    )
+    loss: Loss = Field(default=CrossEntropy(), description="Of crt; bwlm has its own.")
+    bfs: Bfs = Field(default=Bfs(name="bfs"), description="The loss of bwlm.")
     ncm_features: Literal["cl2n", "l2n", "none"] = Field(
         default="cl2n", description="Centre and L2-normalise, L2-normalise, or leave features."
     )
     ncm_distance: Literal["euclidean", "cosine"] = Field(
         default="euclidean", description="Distance to the class means."
     )
+    adjustment_tau: float | None = Field(
+        default=None,
+        ge=0.0,
+        description="Strength of logit_adjustment; default: chosen on val from 0, 0.1, .. 2.",
+    )
     seed: int = Field(default=0, ge=0, description="Seed of weights and sampling.")
+
+    @field_validator("loss")
+    @classmethod
+    def _loss_fits_a_linear_head(cls, loss: LossSection) -> LossSection:
+        if loss.name == "ldam":
+            raise ValueError("ldam needs a cosine head; stage 2 trains linear ones")
+        return loss
 
 
 class TauNormConfig(Section):
@@ -123,4 +228,10 @@ class TauNormConfig(Section):
     steps: int = Field(default=21, ge=2, description="Values on the grid, both ends included.")
     select_by: Literal["balanced_accuracy", "accuracy"] = Field(
         default="balanced_accuracy", description="Val metric that chooses tau and the head."
+    )
+    apply_to: list[Literal["stage1", "stage2"]] | None = Field(
+        default=None, description="Heads to normalise; default: those that are linear."
+    )
+    temperature: bool = Field(
+        default=False, description="Calibrate every variant by a temperature fitted on val."
     )

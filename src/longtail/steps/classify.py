@@ -1,15 +1,49 @@
 """Stage 2: train a balanced classifier on the cached features."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 from longtail.artifacts import Classifier, Features, Representation
+from longtail.class_means import ncm
 from longtail.config.training import ClassifyConfig
 from longtail.errors import LongtailError
 from longtail.features import read_features
 from longtail.files import read_json, whole_directory, write_json
 from longtail.heads import Head, load_heads, save_heads
+from longtail.losses.table import build_loss
+from longtail.posthoc import adjust_logits
 from longtail.randomness import generator_at
-from longtail.stage2 import Fitted, Labelled, crt, lws, ncm
+from longtail.stage2 import Fitted, Labelled, Training, crt, lws, max_norm, val_metrics
+from longtail.tau_norm import tau_grid
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every method starts from."""
+
+    config: ClassifyConfig
+    stage1: Head
+    stage1_loss: str
+    train: Labelled
+    val: Labelled
+    num_classes: int
+
+    def training(self, sampler: str) -> Training:
+        """How this task trains, unless another sampler is asked for, with `sampler`."""
+        return Training(
+            epochs=self.config.epochs,
+            batch_size=self.config.batch_size,
+            learning_rate=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            sampler=self.config.sampler or sampler,
+            generator=generator_at(self.config.seed),
+        )
+
+
+class NotApplicable(LongtailError):
+    """A method that the stage-1 head does not allow."""
 
 
 def classify(config: ClassifyConfig, *, features: Path, representation: Path, out: Path) -> None:
@@ -18,58 +52,139 @@ def classify(config: ClassifyConfig, *, features: Path, representation: Path, ou
     Raises:
         LongtailError: there are no features, or the method does not fit the stage-1 head.
     """
-    stage1 = load_heads(Representation(representation).head)["stage1"]
-    num_classes = len(read_json(Representation(representation).description)["classes"])
-    train, val = (Labelled(*read_features(Features(features), part)) for part in ("train", "val"))
-    fitted = _fit(config, stage1, train, val, num_classes=num_classes)
+    task = _task(config, features, representation)
+    if config.method == "sweep":
+        heads, results = _sweep(task)
+        chosen = max(heads, key=lambda name: float(results[name]["val_balanced_accuracy"]))
+    else:
+        chosen, heads, results = config.method, {}, {}
+    fitted = heads[chosen] if heads else METHODS[chosen](task)
+    description: dict[str, Any] = {
+        "method": chosen,
+        "best_epoch": fitted.best_epoch,
+        "val": val_metrics(fitted.head, task.val),
+    }
     with whole_directory(out) as directory:
         artifact = Classifier(directory)
         save_heads(artifact.head, {"stage2": fitted.head})
         write_json(artifact.history, fitted.history)
-        write_json(
-            artifact.description,
-            {
-                "method": config.method,
-                "best_epoch": fitted.best_epoch,
-                "val": fitted.history[fitted.best_epoch] if fitted.best_epoch is not None else None,
-            },
-        )
+        if heads:
+            save_heads(artifact.sweep, {name: found.head for name, found in heads.items()})
+            description["sweep"] = results
+        write_json(artifact.description, description)
 
 
-def _fit(
-    config: ClassifyConfig, stage1: Head, train: Labelled, val: Labelled, *, num_classes: int
-) -> Fitted:
-    generator = generator_at(config.seed)
-    if config.method == "ncm":
-        head = ncm(
-            train,
-            num_classes=num_classes,
-            features=config.ncm_features,
-            distance=config.ncm_distance,
-        )
-        return Fitted(head, None, [])
-    if config.method == "crt":
-        return crt(
-            train,
-            val,
-            num_classes=num_classes,
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            generator=generator,
-        )
-    if stage1.kind != "linear":
-        raise LongtailError(
-            f"classify.method is lws, but the stage-1 head is {stage1.kind}; its rows have no free "
-            "length to scale: use crt or ncm, or another represent.loss"
-        )
-    return lws(
-        stage1,
-        train,
-        val,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        generator=generator,
+def _task(config: ClassifyConfig, features: Path, representation: Path) -> Task:
+    train, val = (Labelled(*read_features(Features(features), part)) for part in ("train", "val"))
+    description = read_json(Representation(representation).description)
+    return Task(
+        config=config,
+        stage1=load_heads(Representation(representation).head)["stage1"],
+        stage1_loss=description["loss"],
+        train=train,
+        val=val,
+        num_classes=len(description["classes"]),
     )
+
+
+def _sweep(task: Task) -> tuple[dict[str, Fitted], dict[str, dict[str, Any]]]:
+    """Try every method; of those that do not fit stage 1, keep the reason."""
+    heads: dict[str, Fitted] = {}
+    results: dict[str, dict[str, Any]] = {}
+    for name, method in SWEEP.items():
+        try:
+            heads[name] = method(task)
+            results[name] = val_metrics(heads[name].head, task.val)
+        except NotApplicable as error:
+            results[name] = {"not_applicable": str(error)}
+    return heads, results
+
+
+def _crt(task: Task) -> Fitted:
+    loss = task.config.loss
+    return crt(
+        task.train,
+        task.val,
+        num_classes=task.num_classes,
+        training=task.training("class_balanced"),
+        loss=build_loss(
+            loss.name, class_counts=task.train.counts(task.num_classes), **loss.settings()
+        ),
+    )
+
+
+def _bwlm(task: Task) -> Fitted:
+    loss = task.config.bfs
+    return crt(
+        task.train,
+        task.val,
+        num_classes=task.num_classes,
+        training=task.training("instance"),
+        loss=build_loss(
+            loss.name, class_counts=task.train.counts(task.num_classes), **loss.settings()
+        ),
+    )
+
+
+def _lws(task: Task) -> Fitted:
+    _need_linear(task, "lws")
+    training = replace(task.training("class_balanced"), weight_decay=0.0)
+    return lws(task.stage1, task.train, task.val, training=training)
+
+
+def _max_norm(task: Task) -> Fitted:
+    _need_linear(task, "max_norm")
+    return max_norm(task.stage1, task.train, task.val, training=task.training("instance"))
+
+
+def _ncm(task: Task) -> Fitted:
+    return _class_means(task, task.config.ncm_features, task.config.ncm_distance)
+
+
+def _class_means(
+    task: Task, features: Literal["cl2n", "l2n", "none"], distance: Literal["euclidean", "cosine"]
+) -> Fitted:
+    head = ncm(task.train, num_classes=task.num_classes, features=features, distance=distance)
+    return Fitted(head, None, [])
+
+
+def _logit_adjustment(task: Task) -> Fitted:
+    _need_linear(task, "logit_adjustment")
+    if task.stage1_loss != "cross_entropy":
+        raise NotApplicable(
+            f"classify.method logit_adjustment takes out the prior, but stage 1 was trained with "
+            f"{task.stage1_loss}, which is not the plain cross-entropy; use represent.loss: "
+            "cross_entropy, or another method"
+        )
+    counts = task.train.counts(task.num_classes)
+    given = task.config.adjustment_tau
+    taus = tau_grid(max_tau=2.0, steps=21) if given is None else [given]
+    heads = [adjust_logits(task.stage1, counts, tau=tau) for tau in taus]
+    scores = [val_metrics(head, task.val)["val_balanced_accuracy"] for head in heads]
+    return Fitted(heads[scores.index(max(scores))], None, [])
+
+
+def _need_linear(task: Task, method: str) -> None:
+    if task.stage1.kind != "linear":
+        raise NotApplicable(
+            f"classify.method is {method}, but the stage-1 head is {task.stage1.kind}; its rows "
+            "have no free length: use crt, bwlm or ncm, or another represent.loss"
+        )
+
+
+METHODS: dict[str, Callable[[Task], Fitted]] = {
+    "crt": _crt,
+    "lws": _lws,
+    "bwlm": _bwlm,
+    "max_norm": _max_norm,
+    "ncm": _ncm,
+    "logit_adjustment": _logit_adjustment,
+}
+SWEEP: dict[str, Callable[[Task], Fitted]] = {
+    **{name: method for name, method in METHODS.items() if name != "ncm"},
+    "ncm_cl2n": lambda task: _class_means(task, "cl2n", "euclidean"),
+    "ncm_cl2n_cosine": lambda task: _class_means(task, "cl2n", "cosine"),
+    "ncm_l2n": lambda task: _class_means(task, "l2n", "euclidean"),
+    "ncm_none": lambda task: _class_means(task, "none", "euclidean"),
+    "ncm_none_cosine": lambda task: _class_means(task, "none", "cosine"),
+}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from longtail.artifacts import Features, Images, Representation
-from longtail.augment import augment_batch
+from longtail.augment import Augmentation, augment, draw_augmentation
 from longtail.config.training import EmbedConfig
 from longtail.data import ImageStore
 from longtail.features import write_features
@@ -44,16 +44,14 @@ def embed(
 
 
 def _views(store: ImageStore, views: int, config: EmbedConfig, *, what: str) -> Iterator[Tensor]:
+    augmentation = Augmentation(crop_padding=store.size // 8)
     with progress(total=views * len(store), what=what) as bar:
         for view in range(views):
             for number, pixels in enumerate(store.batches(config.batch_size)):
                 if view > 0:
-                    pixels = augment_batch(
-                        pixels,
-                        crop_padding=store.size // 8,
-                        horizontal_flip=True,
-                        generator=generator_at(config.seed, view, number),
-                    )
+                    place = generator_at(config.seed, view, number)
+                    drawn = draw_augmentation(augmentation, len(pixels), generator=place)
+                    pixels = augment(pixels, augmentation, drawn)
                 yield pixels
                 bar.update(len(pixels))
 

@@ -1,5 +1,6 @@
 """Stage 1: train the backbone and its first classifier."""
 
+import math
 import shutil
 from functools import partial
 from pathlib import Path
@@ -10,23 +11,28 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from longtail.artifacts import Images, Representation
-from longtail.augment import auto_policy
-from longtail.config.training import RepresentConfig
+from longtail.augment import Augmentation, image_policy
+from longtail.config.training import SIGMOID_LOSSES, RepresentConfig
 from longtail.data import ImageStore
 from longtail.distributed import World, world
 from longtail.errors import LongtailError
 from longtail.files import content_digest, file_digest, read_json, whole_directory, write_json
-from longtail.heads import Head, save_heads
-from longtail.losses import LOSSES, effective_number_weights
-from longtail.models import CosineLinear, Network, build_backbone, multiply_adds
+from longtail.heads import ABSENT, Head, save_heads
+from longtail.losses.table import SampleLoss, build_loss
+from longtail.losses.weights import CLASS_WEIGHTS
+from longtail.models import (
+    CosineLinear,
+    Network,
+    build_backbone,
+    feature_dimension,
+    layer_group_count,
+    multiply_adds,
+)
 from longtail.optimization import build_optimizer, working_precision
 from longtail.randomness import mixed_seed
 from longtail.sampling import epoch_order
 from longtail.schedules import cosine_factor, step_factor
 from longtail.training import Outcome, Recipe, Trainer
-
-LDAM_SCALE = 30.0
-DRW_BETA = 0.9999
 
 
 def represent(
@@ -49,6 +55,7 @@ def represent(
     """
     split_digest = _validated(profile, validation)
     description = _describe(config, read_json(profile), split_digest)
+    _check_absent(config, description)
     with world() as processes:
         stores = [_store(config, images, table, processes) for table in (train, val)]
         network = _network(config, len(description["classes"]), processes)
@@ -73,6 +80,16 @@ def _validated(profile: Path, validation: Path) -> str:
     return digest
 
 
+def _check_absent(config: RepresentConfig, description: dict[str, Any]) -> None:
+    pairs = zip(description["classes"], description["class_counts"], strict=True)
+    absent = [name for name, count in pairs if count == 0]
+    if absent and config.absent_classes == "refuse":
+        raise LongtailError(
+            f"{len(absent)} classes have no training images, {absent[0]} among them; change the "
+            "split, or set represent.absent_classes: mask, so that they are never predicted"
+        )
+
+
 def _describe(config: RepresentConfig, profile: Any, split_digest: str) -> dict[str, Any]:
     classes = profile["classes"]
     return {
@@ -84,11 +101,11 @@ def _describe(config: RepresentConfig, profile: Any, split_digest: str) -> dict[
         "class_counts": [entry["train"] for entry in classes],
         "groups": [entry["group"] for entry in classes],
         "group_names": profile["group_names"],
-        "loss": config.loss,
+        "loss": config.loss.name,
         "sampler": config.sampler,
         "epochs": config.epochs,
-        "head_kind": "cosine" if config.loss == "ldam" else "linear",
-        "head_scale": LDAM_SCALE if config.loss == "ldam" else 1.0,
+        "head_kind": config.head_kind,
+        "head_scale": config.head_scale,
         "split": split_digest,
     }
 
@@ -105,10 +122,15 @@ def _store(config: RepresentConfig, images: Path, table: Path, processes: World)
 def _network(config: RepresentConfig, classes: int, processes: World) -> Network:
     torch.manual_seed(mixed_seed(config.seed))
     backbone = build_backbone(config.backbone, pretrained=config.pretrained)
-    features = int(backbone.num_features)  # type: ignore[arg-type]
-    head: nn.Module = (
-        CosineLinear(features, classes) if config.loss == "ldam" else nn.Linear(features, classes)
-    )
+    features = feature_dimension(backbone)
+    if config.head_kind == "cosine":
+        # LDAM wants the cosines themselves and multiplies after its margins.
+        scale = 1.0 if config.loss.name == "ldam" else config.head_scale
+        head: nn.Module = CosineLinear(features, classes, scale=scale)
+    else:
+        head = nn.Linear(features, classes)
+        if config.loss.name in SIGMOID_LOSSES:
+            nn.init.constant_(head.bias, -math.log(max(1, classes - 1)))
     network = Network(backbone, head)
     return network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
@@ -126,7 +148,7 @@ def _trainer(
 
         average = ModelEmaV3(network, decay=config.ema_decay, exclude_buffers=True)
     return Trainer(
-        _recipe(config, train.labels, torch.tensor(class_counts), processes),
+        _recipe(config, network, train.labels, torch.tensor(class_counts), processes),
         network,
         build_optimizer(
             network,
@@ -134,6 +156,7 @@ def _trainer(
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
             decay_norms_and_biases=config.decay_norms_and_biases,
+            undecayed=frozenset({"head.bias"} if config.loss.name in SIGMOID_LOSSES else ()),
         ),
         processes,
         compiled=torch.compile(network) if config.compile else None,
@@ -141,15 +164,22 @@ def _trainer(
     )
 
 
-def _recipe(config: RepresentConfig, labels: Tensor, counts: Tensor, processes: World) -> Recipe:
-    policy = config.augment.auto
+def _recipe(
+    config: RepresentConfig,
+    network: Network,
+    labels: Tensor,
+    counts: Tensor,
+    processes: World,
+) -> Recipe:
+    everything = config.frozen_groups == "all"
+    frozen = layer_group_count(network.backbone) if everything else int(config.frozen_groups)
     return Recipe(
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=config.seed,
-        loss=LOSSES[config.loss](counts.to(processes.device)),
+        loss=_loss(config, counts.to(processes.device)),
         order=lambda epoch, generator: epoch_order(
-            config.sampler,
+            _sampler(config, epoch),
             labels,
             num_classes=len(counts),
             epoch=epoch,
@@ -157,23 +187,59 @@ def _recipe(config: RepresentConfig, labels: Tensor, counts: Tensor, processes: 
             generator=generator,
         ),
         class_weights=partial(_class_weights, config, counts),
+        reduction=config.reweighting.reduction if config.reweighting else "batch_mean",
         learning_rate=partial(_learning_rate, config),
+        frozen_groups=partial(_frozen_groups, config, frozen),
         mean=config.mean,
         std=config.std,
-        crop_padding=config.augment.crop_padding,
-        horizontal_flip=config.augment.horizontal_flip,
-        policy=auto_policy(policy, mean=config.mean) if policy else None,
+        augmentation=_augmentation(config),
         mixup_alpha=config.augment.mixup_alpha,
+        cutmix_alpha=config.augment.cutmix_alpha,
+        sam_rho=config.sam_rho,
         early_stopping=config.early_stopping,
         precision=working_precision(config.precision, processes.device),
     )
 
 
+def _loss(config: RepresentConfig, counts: Tensor) -> SampleLoss:
+    loss = build_loss(config.loss.name, class_counts=counts, **config.loss.settings())
+    if counts.min() > 0:
+        return loss
+    absent = counts == 0
+    return lambda logits, labels: loss(logits.masked_fill(absent, ABSENT), labels)
+
+
+def _augmentation(config: RepresentConfig) -> Augmentation:
+    given = config.augment
+    return Augmentation(
+        crop_padding=given.crop_padding,
+        horizontal_flip=given.horizontal_flip,
+        vertical_flip=given.vertical_flip,
+        rotation=given.rotation,
+        scale=given.scale,
+        cutout=given.cutout,
+        policy=image_policy(given.auto, color_jitter=given.color_jitter, mean=config.mean),
+    )
+
+
+def _sampler(config: RepresentConfig, epoch: int) -> str:
+    """The sampler of an epoch: deferred re-sampling changes it once."""
+    late = epoch >= round(config.deferred_start * config.epochs)
+    return config.deferred_sampler if config.deferred_sampler and late else config.sampler
+
+
 def _class_weights(config: RepresentConfig, counts: Tensor, epoch: int) -> Tensor:
-    """Equal weights until deferred re-weighting starts, effective-number weights from then on."""
-    if config.drw_start is None or epoch < round(config.drw_start * config.epochs):
+    """Equal weights until the re-weighting starts."""
+    given = config.reweighting
+    if given is None or epoch < round(given.start * config.epochs):
         return torch.ones(len(counts))
-    return effective_number_weights(counts, beta=DRW_BETA).float()
+    settings = {"beta": given.beta} if given.scheme == "effective_number" else {}
+    return CLASS_WEIGHTS[given.scheme](counts, **settings).float()
+
+
+def _frozen_groups(config: RepresentConfig, frozen: int, epoch: int) -> int:
+    """Layer groups that rest in an epoch; one less every `unfreeze_every` epochs."""
+    return max(0, frozen - epoch // config.unfreeze_every) if config.unfreeze_every else frozen
 
 
 def _learning_rate(config: RepresentConfig, step: int, total_steps: int) -> float:
@@ -201,11 +267,13 @@ def _write(
     backbone = {
         k.removeprefix("backbone."): v for k, v in weights.items() if k.startswith("backbone.")
     }
+    absent = torch.tensor(description["class_counts"]) == 0
     head = Head(
         kind=description["head_kind"],
         weight=weights["head.weight"],
         bias=weights.get("head.bias"),
         scale=description["head_scale"],
+        absent=absent if absent.any() else None,
     )
     with whole_directory(out) as directory:
         artifact = Representation(directory)

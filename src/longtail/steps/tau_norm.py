@@ -1,5 +1,6 @@
 """Post-hoc tau-normalisation of both heads; val chooses tau, and which variant goes on."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from longtail.features import read_features
 from longtail.files import whole_directory, write_json
 from longtail.heads import Head, load_heads, save_heads
 from longtail.metrics import balanced_accuracy
+from longtail.posthoc import fit_temperature, with_temperature
 from longtail.tau_norm import tau_curve, tau_grid, tau_normalize
 
 
@@ -20,7 +22,7 @@ def tau_norm(
     """Write `TauNorm`: the untouched heads, their normalised forms, the curves and the choice.
 
     Ties go to the earlier variant and the smaller tau. A head that is not linear has no normalised
-    form.
+    form. The heads of a sweep go along to be measured; the best of them is stage 2 already.
     """
     val, labels = read_features(Features(features), "val")
     untouched = {
@@ -32,7 +34,10 @@ def tau_norm(
     curve: list[dict[str, Any]] = []
     for name, head in untouched.items():
         heads[name] = head
-        variants[name] = {"tau": None, **_scores(head.logits(val[0]).argmax(1), labels, head)}
+        variants[name] = {"tau": None, **_scores_of(head, val[0], labels)}
+        if config.apply_to is not None and name not in config.apply_to:
+            variants[f"{name}_tau"] = {"not_applicable": "tau_norm.apply_to leaves it out"}
+            continue
         if head.kind != "linear":
             reason = f"the rows of a {head.kind} head cannot be tau-normalised"
             variants[f"{name}_tau"] = {"not_applicable": reason}
@@ -41,8 +46,16 @@ def tau_norm(
         best = max(points, key=lambda point: float(point[f"val_{config.select_by}"]))
         curve += points
         variants[f"{name}_tau"] = {key: best[key] for key in best if key != "head"}
-        heads[f"{name}_tau"] = Head("linear", tau_normalize(head.weight, tau=best["tau"]))
+        normalised = tau_normalize(head.weight, tau=best["tau"])
+        heads[f"{name}_tau"] = replace(head, weight=normalised, bias=None)
     chosen = max(heads, key=lambda name: float(variants[name][f"val_{config.select_by}"]))
+    for name, head in _sweep(Classifier(classifier)).items():
+        heads[name] = head
+        variants[name] = {"tau": None, **_scores_of(head, val[0], labels)}
+    if config.temperature:
+        for name, head in heads.items():
+            variants[name]["temperature"] = fit_temperature(head.logits(val[0]), labels)
+            heads[name] = with_temperature(head, variants[name]["temperature"])
     with whole_directory(out) as directory:
         artifact = TauNorm(directory)
         save_heads(artifact.heads, heads)
@@ -51,6 +64,14 @@ def tau_norm(
             artifact.choice,
             {"chosen": chosen, "select_by": config.select_by, "variants": variants},
         )
+
+
+def _sweep(classifier: Classifier) -> dict[str, Head]:
+    return load_heads(classifier.sweep) if classifier.sweep.exists() else {}
+
+
+def _scores_of(head: Head, features: Tensor, labels: Tensor) -> dict[str, float]:
+    return _scores(head.logits(features).max(dim=1).indices, labels, head)
 
 
 def _curve(

@@ -1,0 +1,136 @@
+"""Which loss, with its own parameters: `loss: focal`, or `loss: {name: focal, gamma: 1}`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from longtail.config.section import Probability, Section
+
+Beta = Annotated[float, Field(gt=0.0, lt=1.0)]
+Exponent = Annotated[float, Field(ge=0.0)]
+
+
+class LossSection(Section):
+    """Base of every loss: a name, and its own parameters."""
+
+    name: str
+
+    def settings(self) -> dict[str, Any]:
+        """The parameters as keyword arguments of the loss's function."""
+        return self.model_dump(exclude={"name"})
+
+
+class CrossEntropy(LossSection):
+    """Softmax cross-entropy."""
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+    smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        default=0.0, description="Label smoothing."
+    )
+
+
+class Focal(LossSection):
+    """Focal loss over a softmax."""
+
+    name: Literal["focal"]
+    gamma: Exponent = Field(default=2.0, description="Focus; 0 is cross-entropy.")
+
+
+class BalancedSoftmax(LossSection):
+    """Softmax of logits shifted by the logarithm of the class counts."""
+
+    name: Literal["balanced_softmax"]
+
+
+class LogitAdjusted(LossSection):
+    """As balanced softmax, with a strength."""
+
+    name: Literal["logit_adjusted"]
+    tau: Exponent = Field(default=1.0, description="Strength; 1 is balanced softmax.")
+
+
+class Ldam(LossSection):
+    """Margins that grow towards the tail; brings a cosine head with it."""
+
+    name: Literal["ldam"]
+    max_margin: Annotated[float, Field(ge=0.0)] = Field(
+        default=0.5, description="Margin of the rarest class."
+    )
+    scale: Annotated[float, Field(gt=0.0)] = Field(default=30.0, description="Of the cosines.")
+
+
+class Seql(LossSection):
+    """Softmax equalization: rare classes are spared the push of other images."""
+
+    name: Literal["seql"]
+    gamma: Probability = Field(default=0.9, description="Probability of sparing.")
+    rare_below: Probability = Field(
+        default=0.005, description="Classes below this share of the training images are rare."
+    )
+
+
+class LabelAwareSmoothing(LossSection):
+    """Label smoothing that grows towards the head."""
+
+    name: Literal["label_aware_smoothing"]
+    head: Probability = Field(default=0.4, description="Smoothing of the largest class.")
+    tail: Probability = Field(default=0.1, description="Smoothing of the smallest class.")
+
+
+class SigmoidCrossEntropy(LossSection):
+    """One sigmoid a class."""
+
+    name: Literal["sigmoid_cross_entropy"]
+
+
+class SigmoidFocal(LossSection):
+    """Focal loss over one sigmoid a class."""
+
+    name: Literal["sigmoid_focal"]
+    gamma: Exponent = Field(default=2.0, description="Focus; 0 is sigmoid cross-entropy.")
+
+
+class Bfs(LossSection):
+    """Balanced focal softmax; with weight decay on the head it is BWLM."""
+
+    name: Literal["bfs"]
+    alpha: Probability = Field(default=0.1, description="Share of the class-balanced focal loss.")
+    beta: Beta = Field(default=0.9999, description="Of the effective number.")
+    gamma: Exponent = Field(default=2.0, description="Focus.")
+
+
+def _by_name(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Loss = Annotated[
+    CrossEntropy
+    | Focal
+    | BalancedSoftmax
+    | LogitAdjusted
+    | Ldam
+    | Seql
+    | LabelAwareSmoothing
+    | SigmoidCrossEntropy
+    | SigmoidFocal
+    | Bfs,
+    Field(discriminator="name"),
+    BeforeValidator(_by_name),
+]
+
+
+class Reweighting(Section):
+    """Class weights on the losses; deferred re-weighting (DRW) if they start later."""
+
+    scheme: Literal["inverse_frequency", "effective_number"] = Field(
+        description="1 / n_j (weighted CE), or 1 over the effective number (class-balanced)."
+    )
+    beta: Beta = Field(default=0.9999, description="Of the effective number.")
+    start: Probability = Field(
+        default=0.0, description="Share of the epochs after which the weights count; DRW: 0.8."
+    )
+    reduction: Literal["weighted_mean", "batch_mean"] = Field(
+        default="weighted_mean",
+        description="Divide by the sum of the weights (as torch), or by the images (as Cui et al.; "
+        "usual for focal and sigmoid losses).",
+    )
