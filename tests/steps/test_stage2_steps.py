@@ -118,3 +118,66 @@ def test_weight_scaling_of_a_cosine_head_is_refused(tmp_path):
             out=tmp_path / "classifier",
         )
     assert not (tmp_path / "classifier").exists()
+
+
+@pytest.mark.parametrize("method", ["crt", "lws", "bwlm", "max_norm", "ncm", "logit_adjustment"])
+def test_every_method_gives_a_head_that_knows_its_val_numbers(inputs, tmp_path, method):
+    stage2(inputs, tmp_path, method=method)
+    description = read_json(Classifier(tmp_path / "classifier").description)
+    head = load_heads(Classifier(tmp_path / "classifier").head)["stage2"]
+    features = torch.from_numpy(np.load(Features(inputs["features"]).features("val")))
+    labels = torch.from_numpy(np.load(Features(inputs["features"]).labels("val")))
+    right = (head.logits(features[0]).argmax(1) == labels).double().mean()
+    assert description["method"] == method
+    assert description["val"]["val_accuracy"] == pytest.approx(right.item())
+
+
+def test_a_sweep_trains_every_head_and_takes_the_best_by_val(inputs, tmp_path):
+    choice = stage2(inputs, tmp_path, method="sweep")
+    classifier = Classifier(tmp_path / "classifier")
+    description, heads = read_json(classifier.description), load_heads(classifier.sweep)
+    scores = {name: row["val_balanced_accuracy"] for name, row in description["sweep"].items()}
+    assert len(scores) == 10 and set(heads) == set(scores)
+    assert scores[description["method"]] == max(scores.values())
+    assert load_heads(classifier.head)["stage2"].weight.equal(heads[description["method"]].weight)
+    assert set(choice["variants"]) == set(scores) | {
+        "stage1",
+        "stage1_tau",
+        "stage2",
+        "stage2_tau",
+    }
+    assert choice["chosen"] in ("stage1", "stage1_tau", "stage2", "stage2_tau")
+
+    alone = tmp_path / "alone"
+    stage2(inputs, alone, method="crt")
+    crt = load_heads(Classifier(alone / "classifier").head)["stage2"]
+    assert crt.weight.equal(heads["crt"].weight), "a sweep's crt is crt"
+
+
+def test_a_sweep_over_a_cosine_head_says_what_cannot_be_done(tmp_path):
+    paths = train(tmp_path, "ldam")
+    embed(EmbedConfig(), **paths, out=tmp_path / "features")
+    stage2(paths | {"features": tmp_path / "features"}, tmp_path, method="sweep")
+    sweep = read_json(Classifier(tmp_path / "classifier").description)["sweep"]
+    refused = {name for name, row in sweep.items() if "not_applicable" in row}
+    assert refused == {"lws", "max_norm", "logit_adjustment"}
+
+
+def test_temperature_lowers_the_loss_and_moves_no_prediction(inputs, tmp_path):
+    stage2(inputs, tmp_path)
+    paths = {"features": inputs["features"], "representation": inputs["representation"]}
+    calibrated = tmp_path / "calibrated"
+    tau_norm(
+        TauNormConfig(temperature=True),
+        **paths,
+        classifier=tmp_path / "classifier",
+        out=calibrated,
+    )
+    val = torch.from_numpy(np.load(Features(inputs["features"]).features("val")))[0]
+    labels = torch.from_numpy(np.load(Features(inputs["features"]).labels("val")))
+    before = load_heads(TauNorm(tmp_path / "tau").heads)
+    for name, head in load_heads(TauNorm(calibrated).heads).items():
+        plain, cooled = before[name].logits(val), head.logits(val)
+        assert cooled.argmax(1).equal(plain.argmax(1))
+        loss = torch.nn.functional.cross_entropy
+        assert loss(cooled, labels) <= loss(plain, labels) + 1e-6

@@ -1,0 +1,67 @@
+"""What a user is told about a wrong parameter file."""
+
+from pathlib import Path
+
+import pytest
+
+from longtail.config.params import SECTIONS, load_section
+from longtail.config.training import ClassifyConfig, RepresentConfig, TauNormConfig
+from longtail.errors import LongtailError
+
+
+def load(tmp_path: Path, text: str, name: str):
+    (tmp_path / "params.yaml").write_text(text)
+    return load_section(tmp_path / "params.yaml", name, SECTIONS[name])
+
+
+def test_a_loss_is_a_name_or_a_section(tmp_path):
+    by_name = load(tmp_path, "represent: {loss: focal}", "represent")
+    section = load(tmp_path, "represent: {loss: {name: focal, gamma: 1}}", "represent")
+    assert by_name.loss.settings() == {"gamma": 2.0}
+    assert section.loss.settings() == {"gamma": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("represent: {loss: ballanced_softmax}", "did you mean `balanced_softmax`"),
+        ("represent: {loss: {name: focal, gama: 1}}", "did you mean `gamma`"),
+        ("represent: {loss: {name: focal, gamma: -1}}", r"gamma` is -1"),
+        ("represent: {sampler: class_balance}", "did you mean `class_balanced`"),
+        ("represent: {backbon: x}", "did you mean `backbone`"),
+        ("reprsent: {}", "did you mean `represent`"),
+        ("represent: {epochs: 3, warmup_epochs: 3}", "warmup_epochs 3 must be below epochs 3"),
+        ("represent: {loss: ldam, head: linear}", "margins are between cosines"),
+        ("represent: {loss: sigmoid_focal, head: cosine}", "sigmoids need a bias"),
+        ("represent: {unfreeze_every: 2}", "no meaning with frozen_groups: 0"),
+        ("represent: {augment: {scale: [1.2, 0.8]}}", "smaller scale comes first"),
+    ],
+)
+def test_a_wrong_stage_1_parameter_is_explained(tmp_path, text, message):
+    with pytest.raises(LongtailError, match=message):
+        load(tmp_path, text, "represent")
+
+
+@pytest.mark.parametrize(
+    ("represent", "others", "message"),
+    [
+        ("{loss: balanced_softmax}", "classify: {method: logit_adjustment}", "takes out the prior"),
+        ("{loss: ldam}", "classify: {method: lws}", "needs a linear stage-1 head"),
+        ("{loss: ldam}", "classify: {method: max_norm}", "needs a linear stage-1 head"),
+        ("{head: cosine}", "tau_norm: {apply_to: [stage1]}", "no\nlength of their own"),
+        ("{}", "classify: {loss: ldam}", "cosine head"),
+    ],
+)
+def test_methods_that_cannot_go_together_are_refused_on_reading(
+    tmp_path, represent, others, message
+):
+    for name in ("represent", "classify", "tau_norm"):
+        with pytest.raises(LongtailError, match=message.replace("\n", r"\s")):
+            load(tmp_path, f"represent: {represent}\n{others}\n", name)
+
+
+def test_methods_that_can_go_together_are_read(tmp_path):
+    text = "represent: {loss: ldam}\nclassify: {method: sweep}\ntau_norm: {apply_to: [stage2]}\n"
+    assert isinstance(load(tmp_path, text, "represent"), RepresentConfig)
+    assert isinstance(load(tmp_path, text, "classify"), ClassifyConfig)
+    assert isinstance(load(tmp_path, text, "tau_norm"), TauNormConfig)
