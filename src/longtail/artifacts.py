@@ -169,9 +169,16 @@ class Representation:
 
 @dataclass(frozen=True)
 class Features:
-    """Features of the frozen backbone as NumPy files, so that they can be written as a stream."""
+    """Features of the frozen backbone as NumPy files, so that they can be written as a stream.
+
+    `features.json`: `test_time_flip`, which whoever uses the heads must do likewise.
+    """
 
     root: Path
+
+    @property
+    def description(self) -> Path:
+        return self.root / "features.json"
 
     def features(self, split: str) -> Path:
         """float32 `[V, N, D]`; view 0 is the plain image."""
@@ -215,7 +222,7 @@ class Classifier:
 class TauNorm:
     """All variants: `stage1`, `stage1_tau`, `stage2`, `stage2_tau`, and which one val chose.
 
-    `tau_norm.json`: `chosen` (variant), `select_by`, and `variants`: name ->
+    `tau_norm.json`: `chosen` (variant), `select_by`, `test_time_flip`, and `variants`: name ->
     `{tau, val_accuracy, val_balanced_accuracy}`, or `{not_applicable: reason}` for a head whose
     rows cannot be normalised. `curve.json`: list of `{head, tau, val_accuracy,
     val_balanced_accuracy}`.

@@ -181,11 +181,30 @@ def layer_group_count(backbone: nn.Module) -> int:
     return len(_layer_groups(backbone))
 
 
-def load_backbone(representation: Representation) -> tuple[nn.Module, dict[str, Any]]:
+class MirrorAveraged(nn.Module):
+    """Mean of the features of an image and of its mirror image, `[N, 3, S, S]` -> `[N, D]`.
+
+    Under a linear head that is the mean of both images' logits: the field's test-time flip.
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean: Tensor = (self.backbone(x) + self.backbone(x.flip(3))) / 2
+        return mean
+
+
+def load_backbone(
+    representation: Representation, *, test_time_flip: bool = False
+) -> tuple[nn.Module, dict[str, Any]]:
     """Load the trained backbone, frozen and in `eval()`, and the description beside it."""
     description = read_json(representation.description)
     backbone = build_backbone(description["backbone"])
     backbone.load_state_dict(load_file(representation.backbone))
+    if test_time_flip:
+        backbone = MirrorAveraged(backbone)
     return backbone.eval().requires_grad_(False), description
 
 

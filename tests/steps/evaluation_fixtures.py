@@ -218,6 +218,7 @@ def _choice() -> dict[str, Any]:
     return {
         "chosen": "stage2",
         "select_by": "balanced_accuracy",
+        "test_time_flip": False,
         "variants": {
             "stage1": {"tau": None, **score},
             "stage1_tau": {"tau": 0.7, **score},

@@ -134,7 +134,7 @@ def write_models(root: Path) -> tuple[Path, Path]:
     write_json(representation.history, [])
     heads = {name: Head("linear", torch.randn(3, 64)) for name in ("stage1", "stage2")}
     save_heads(tau_norm.heads, heads)
-    write_json(tau_norm.choice, {"chosen": "stage2"})
+    write_json(tau_norm.choice, {"chosen": "stage2", "test_time_flip": False})
     write_json(tau_norm.curve, [])
     return representation.root, tau_norm.root
 

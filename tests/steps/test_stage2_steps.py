@@ -120,6 +120,25 @@ def test_weight_scaling_of_a_cosine_head_is_refused(tmp_path):
     assert not (tmp_path / "classifier").exists()
 
 
+def test_a_test_time_flip_averages_both_images_and_is_handed_on(inputs, tmp_path):
+    paths = {key: inputs[key] for key in ("images", "train", "val", "representation")}
+    embed(EmbedConfig(test_time_flip=True), **paths, out=tmp_path / "features")
+    features = np.load(Features(tmp_path / "features").features("val"))[0]
+    backbone, description = load_backbone(Representation(inputs["representation"]))
+    store = ImageStore(Images(inputs["images"]), inputs["val"], size=8)
+    pixels = store.decode(torch.arange(len(store)))
+    both = [
+        backbone(normalize(p, mean=description["mean"], std=description["std"]))
+        for p in (pixels, pixels.flip(2))
+    ]
+    torch.testing.assert_close(torch.from_numpy(features), sum(both) / 2, rtol=1e-4, atol=1e-5)
+    choice = stage2(inputs | {"features": tmp_path / "features"}, tmp_path)
+    assert choice["test_time_flip"] is True
+    flipped, _ = load_backbone(Representation(inputs["representation"]), test_time_flip=True)
+    batch = normalize(pixels, mean=description["mean"], std=description["std"])
+    torch.testing.assert_close(flipped(batch), sum(both) / 2)
+
+
 @pytest.mark.parametrize("method", ["crt", "lws", "bwlm", "max_norm", "ncm", "logit_adjustment"])
 def test_every_method_gives_a_head_that_knows_its_val_numbers(inputs, tmp_path, method):
     stage2(inputs, tmp_path, method=method)

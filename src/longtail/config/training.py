@@ -179,6 +179,10 @@ class EmbedConfig(Section):
     train_views: int = Field(
         default=1, ge=1, description="1: the plain image; more: augmented views beside it."
     )
+    test_time_flip: bool = Field(
+        default=False,
+        description="Average the features of each image and its mirror image, from here on.",
+    )
     batch_size: Count = Field(default=512, description="Images a forward pass.")
     seed: int = Field(default=0, ge=0, description="Seed of the augmented views.")
 

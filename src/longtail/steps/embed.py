@@ -12,7 +12,7 @@ from longtail.augment import Augmentation, augment, draw_augmentation
 from longtail.config.training import EmbedConfig
 from longtail.data import ImageStore
 from longtail.features import write_features
-from longtail.files import whole_directory
+from longtail.files import whole_directory, write_json
 from longtail.models import load_backbone, normalize
 from longtail.progress import progress
 from longtail.randomness import generator_at
@@ -26,12 +26,15 @@ def embed(
     View 0 is the plain image, further ones are cropped (padding 1/8 of the side) and mirrored. The
     backbone is in `eval()`: its BatchNorm statistics stay as stage 1 left them.
     """
-    backbone, description = load_backbone(Representation(representation))
+    backbone, description = load_backbone(
+        Representation(representation), test_time_flip=config.test_time_flip
+    )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     backbone = backbone.to(device)
     size, dimension = description["image_size"], description["feature_dim"]
     with whole_directory(out) as directory:
         artifact = Features(directory)
+        write_json(artifact.description, {"test_time_flip": config.test_time_flip})
         for split, table, views in (("train", train, config.train_views), ("val", val, 1)):
             store = ImageStore(Images(images), table, size=size)
             batches = (

@@ -46,7 +46,10 @@ def evaluate(
             not of that split, or logits are not finite.
     """
     published = published_rows(config.published)
-    backbone, description = load_backbone(Representation(representation))
+    choice = read_json(TauNorm(tau_norm).choice)
+    backbone, description = load_backbone(
+        Representation(representation), test_time_flip=choice["test_time_flip"]
+    )
     split = read_json(profile)
     if description["split"] != file_digest(profile):
         raise LongtailError(
@@ -55,7 +58,6 @@ def evaluate(
         )
     store = ImageStore(Images(images), test, size=description["image_size"])
     _check_test(store, split, test)
-    choice = read_json(TauNorm(tau_norm).choice)
     heads = load_heads(TauNorm(tau_norm).heads)
     outcomes = _measure(store, backbone, heads, description, batch_size=config.batch_size)
     report = build_report(

@@ -172,7 +172,10 @@ def _log_evidence(inputs: Inputs) -> None:
 
 
 def _log_model(inputs: Inputs) -> None:
-    backbone, description = load_backbone(inputs.representation)
+    choice = read_json(inputs.tau_norm.choice)
+    backbone, description = load_backbone(
+        inputs.representation, test_time_flip=choice["test_time_flip"]
+    )
     head = load_heads(inputs.tau_norm.heads)[inputs.candidate.chosen]
     classes = [entry["name"] for entry in read_json(inputs.evaluation.report)["classes"]]
     model = ServedModel(backbone, head, mean=description["mean"], std=description["std"])

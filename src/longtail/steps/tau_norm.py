@@ -9,7 +9,7 @@ from torch import Tensor
 from longtail.artifacts import Classifier, Features, Representation, TauNorm
 from longtail.config.training import TauNormConfig
 from longtail.features import read_features
-from longtail.files import whole_directory, write_json
+from longtail.files import read_json, whole_directory, write_json
 from longtail.heads import Head, load_heads, save_heads
 from longtail.metrics import balanced_accuracy
 from longtail.posthoc import fit_temperature, with_temperature
@@ -62,7 +62,12 @@ def tau_norm(
         write_json(artifact.curve, curve)
         write_json(
             artifact.choice,
-            {"chosen": chosen, "select_by": config.select_by, "variants": variants},
+            {
+                "chosen": chosen,
+                "select_by": config.select_by,
+                "variants": variants,
+                **read_json(Features(features).description),
+            },
         )
 
 
