@@ -91,6 +91,7 @@ def _ours(store: ImageStore) -> Callable[[], None]:
         epochs=1,
         batch_size=BATCH,
         seed=0,
+        num_classes=CLASSES,
         loss=cross_entropy,
         order=lambda epoch, generator: torch.randperm(IMAGES, generator=generator),
         class_weights=lambda epoch: torch.ones(CLASSES),

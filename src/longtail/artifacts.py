@@ -140,9 +140,10 @@ class Representation:
     """Stage 1. `representation.json` describes the model and the data it was trained on.
 
     `backbone`, `feature_dim`, `image_size`, `mean`, `std`, `head_kind` (linear or cosine),
-    `head_scale`, `classes`, `class_counts`, `groups` (by label), `group_names`, `loss`, `sampler`,
-    `best_epoch`, `epochs`, `val` (metrics of the best epoch), `parameters`, `multiply_adds`,
-    `split` (digest of the profile). `history.json` is a list of
+    `head_scale`, `classes`, `super_classes` (names, or []), `super_of` (by label, or []),
+    `class_counts`, `groups` (by label), `group_names`, `loss`, `sampler`, `best_epoch`,
+    `epochs`, `val` (metrics of the best epoch), `parameters`, `multiply_adds`, `split` (digest of
+    the profile). `history.json` is a list of
     `{epoch, learning_rate, frozen_groups, train_loss, train_accuracy, val_loss, val_accuracy,
     val_balanced_accuracy}`.
     """
@@ -155,7 +156,10 @@ class Representation:
 
     @property
     def head(self) -> Path:
-        """Tensors of one head named `stage1`, see `longtail.heads.save_heads`."""
+        """Tensors of the head `stage1`, and of `super` if super-classes were learnt too.
+
+        See `longtail.heads.save_heads`.
+        """
         return self.root / "head.safetensors"
 
     @property
@@ -223,9 +227,9 @@ class TauNorm:
     """All variants: `stage1`, `stage1_tau`, `stage2`, `stage2_tau`, and which one val chose.
 
     `tau_norm.json`: `chosen` (variant), `select_by`, `test_time_flip`, and `variants`: name ->
-    `{tau, val_accuracy, val_balanced_accuracy}`, or `{not_applicable: reason}` for a head whose
-    rows cannot be normalised. `curve.json`: list of `{head, tau, val_accuracy,
-    val_balanced_accuracy}`.
+    `{tau, val_accuracy, val_balanced_accuracy, temperature?, threshold?}`, or
+    `{not_applicable: reason}` for a head whose rows cannot be normalised. `curve.json`: list of
+    `{head, tau, val_accuracy, val_balanced_accuracy}`.
     """
 
     root: Path
@@ -249,8 +253,9 @@ class Evaluation:
     """The test split, opened once.
 
     `report.json`: `chosen`, `test` (digest, images), `classes` (by label: name, group, train,
-    test), `group_names`, `warnings`, and `variants`: name -> `{groups: {all | group -> metrics},
-    per_class: [...], ...}` where a metric is a number, an interval `[low, high]` or null.
+    test), `group_names`, `warnings`, `super_classes` (`{names, head, variants}` as in
+    `longtail.hierarchy.level_metrics`, or null), and `variants`: name -> `{groups: {all | group ->
+    metrics}, per_class: [...], ...}` where a metric is a number, an interval `[low, high]` or null.
     `metrics.json` is its small flat form for `dvc metrics`: variant -> number by name.
     `predictions.parquet`: `index, id, label` and for each variant `<variant>_prediction` and
     `<variant>_confidence` and `<variant>_rank` (0-based rank of the label among the logits).

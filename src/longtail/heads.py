@@ -1,10 +1,12 @@
 """Classifier heads on features: one value type for every method, and its file format."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -13,14 +15,16 @@ from torch import Tensor
 from longtail.errors import LongtailError
 
 ABSENT = -1e30  # a logit that no other is below, but finite
-TENSORS = ("weight", "bias", "center", "absent")
+TENSORS = ("weight", "bias", "center", "absent", "hidden_weight", "hidden_bias")
+SETTINGS = ("kind", "scale", "normalize", "rejects_to", "threshold")
 
 
 @dataclass(frozen=True)
 class Head:
     """A classifier: features `[N, D]` -> logits `[N, C]`.
 
-    First `x' = x - center`, then `x' / ||x'||` if `normalize`. With `w` the rows of `weight`:
+    First `x' = relu(V x + a)` if there is a hidden layer, then `x' - center`, then `x' / ||x'||` if
+    `normalize`. With `w` the rows of `weight`:
 
     - `linear`: `z_j = scale * (w_j . x' + b_j)`
     - `cosine`: `z_j = scale * cos(w_j, x')`
@@ -28,10 +32,13 @@ class Head:
       class mean `w_j`, up to `||x'||^2`, a term that is common to all classes.
 
     Attributes:
-        weight: float32 `[C, D]`.
+        weight: float32 `[C, D]`, or `[C, H]` behind a hidden layer.
         bias: float32 `[C]` or None; of `linear` only.
         center: float32 `[D]` or None.
         absent: bool `[C]` or None: classes without training images, which are never predicted.
+        hidden_weight, hidden_bias: `V` `[H, D]` and `a` `[H]`, or None.
+        rejects_to: label of a class for images that are of no class seen in training, or None; it
+            is predicted where no other class has a probability of at least `threshold`.
     """
 
     kind: Literal["linear", "cosine", "ncm"]
@@ -41,9 +48,15 @@ class Head:
     center: Tensor | None = None
     normalize: bool = False
     absent: Tensor | None = None
+    hidden_weight: Tensor | None = None
+    hidden_bias: Tensor | None = None
+    rejects_to: int | None = None
+    threshold: float = 0.0
 
     def prepare(self, features: Tensor) -> Tensor:
-        """Centre and normalise features as this head wants them, `[N, D]` -> `[N, D]`."""
+        """Bring features into the space of `weight`'s rows, `[N, D]` -> `[N, D or H]`."""
+        if self.hidden_weight is not None:
+            features = F.relu(F.linear(features, self.hidden_weight, self.hidden_bias))
         if self.center is not None:
             features = features - self.center
         return F.normalize(features, dim=1) if self.normalize else features
@@ -51,7 +64,9 @@ class Head:
     def logits(self, features: Tensor) -> Tensor:
         """Return the logits `[N, C]` of features `[N, D]`; those of absent classes are `ABSENT`."""
         z = self._scores(self.prepare(features))
-        return z if self.absent is None else z.masked_fill(self.absent, ABSENT)
+        if self.absent is not None:
+            z = z.masked_fill(self.absent, ABSENT)
+        return z if self.rejects_to is None else _with_rejection(z, self.rejects_to, self.threshold)
 
     def _scores(self, x: Tensor) -> Tensor:
         if self.kind == "cosine":
@@ -59,6 +74,17 @@ class Head:
         if self.kind == "ncm":
             return self.scale * F.linear(x, 2 * self.weight, -self.weight.square().sum(dim=1))
         return self.scale * F.linear(x, self.weight, self.bias)
+
+
+def _with_rejection(logits: Tensor, label: int, threshold: float) -> Tensor:
+    """Give `label` the logit that is the largest just where no probability reaches `threshold`.
+
+    `p_max < t` is `z_max < log t + log sum_k e^(z_k)`, the sum over the other classes.
+    """
+    column = torch.arange(logits.shape[1], device=logits.device) == label
+    known = logits.masked_fill(column, ABSENT)
+    rejection = math.log(threshold) + torch.logsumexp(known, dim=1, keepdim=True)
+    return torch.where(column, rejection, known)
 
 
 def save_heads(path: Path, heads: dict[str, Head]) -> None:
@@ -73,7 +99,7 @@ def save_heads(path: Path, heads: dict[str, Head]) -> None:
         if (tensor := getattr(head, part)) is not None
     }
     settings = {
-        name: {"kind": head.kind, "scale": head.scale, "normalize": head.normalize}
+        name: {setting: getattr(head, setting) for setting in SETTINGS}
         for name, head in heads.items()
     }
     # One metadata entry only: safetensors writes several in an order that changes from run to run.

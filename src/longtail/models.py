@@ -96,6 +96,29 @@ class CosineLinear(nn.Module):
         return self.scale * F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
 
 
+class HiddenHead(nn.Sequential):
+    """A hidden layer with dropout, then a linear one: `[N, D]` -> `[N, C]`."""
+
+    def __init__(self, features: int, classes: int, *, hidden: int, dropout: float) -> None:
+        super().__init__(
+            nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, classes)
+        )
+
+
+class TwoLevelHead(nn.Module):
+    """A hidden head a level, side by side: `[N, D]` -> `[N, C + S]`, super-classes last."""
+
+    def __init__(
+        self, features: int, classes: int, super_classes: int, *, hidden: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.sub = HiddenHead(features, classes, hidden=hidden, dropout=dropout)
+        self.super = HiddenHead(features, super_classes, hidden=hidden, dropout=dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.sub(x), self.super(x)], dim=1)
+
+
 class Network(nn.Module):
     """A backbone and its stage-1 head: normalised images `[N, 3, S, S]` -> logits `[N, C]`."""
 

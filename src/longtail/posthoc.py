@@ -1,4 +1,4 @@
-"""What changes a trained head without training: priors and temperature."""
+"""What changes a trained head without training: priors, temperature, rejection."""
 
 from dataclasses import replace
 
@@ -6,7 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from longtail.heads import Head
+from longtail.heads import ABSENT, Head
+from longtail.metrics import balanced_accuracy
+
+GRID = 200  # thresholds that are tried at most
 
 
 def adjust_logits(head: Head, class_counts: Tensor, *, tau: float) -> Head:
@@ -52,6 +55,35 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         middle = (low * high) ** 0.5
         low, high = (low, middle) if slope(middle) > 0 else (middle, high)
     return 1 / low
+
+
+def rejection_threshold(
+    logits: Tensor, labels: Tensor, *, novel: int, false_rejections: float
+) -> float:
+    """Return the probability below which an image is taken for one of the class `novel`.
+
+    If val has images of that class, the threshold with the best balanced accuracy; else the one
+    that rejects the share `false_rejections` of val.
+
+    Args:
+        logits: `[N, C]`. labels: `[N]`; of val, never of test. novel: label of the novel class.
+    """
+    known = logits.masked_fill(torch.arange(logits.shape[1]) == novel, ABSENT)
+    confidences, predictions = known.double().softmax(dim=1).max(dim=1)
+    if not (labels == novel).any():
+        return float(confidences.quantile(false_rejections))
+    candidates = torch.cat([torch.unique(confidences), torch.ones(1, dtype=torch.float64)])
+    if len(candidates) > GRID:
+        candidates = candidates.quantile(torch.linspace(0, 1, GRID, dtype=torch.float64))
+    scores = [
+        balanced_accuracy(
+            torch.where(confidences < threshold, novel, predictions).numpy(),
+            labels.numpy(),
+            num_classes=logits.shape[1],
+        )
+        for threshold in candidates
+    ]
+    return float(candidates[scores.index(max(scores))])
 
 
 def with_temperature(head: Head, temperature: float) -> Head:

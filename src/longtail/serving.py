@@ -1,11 +1,12 @@
 """The model that is registered: preprocessing, backbone and the chosen head in one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from longtail.heads import Head
+from longtail.heads import TENSORS, Head
 from longtail.models import normalize
 
 
@@ -16,38 +17,21 @@ class ServedModel(nn.Module):
     that a consumer cannot get it wrong.
     """
 
-    weight: Tensor
-    bias: Tensor | None
-    center: Tensor | None
-    absent: Tensor | None
-
     def __init__(
         self, backbone: nn.Module, head: Head, *, mean: Sequence[float], std: Sequence[float]
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.kind = head.kind
-        self.scale = head.scale
-        self.normalize = head.normalize
         self.mean = (mean[0], mean[1], mean[2])
         self.std = (std[0], std[1], std[2])
+        self._head = head
         # Buffers, not plain attributes: they move and are saved with the model.
-        self.register_buffer("weight", head.weight)
-        self.register_buffer("bias", head.bias)
-        self.register_buffer("center", head.center)
-        self.register_buffer("absent", head.absent)
+        for name in TENSORS:
+            self.register_buffer(name, getattr(head, name))
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.backbone(normalize(images, mean=self.mean, std=self.std))
-        head = Head(
-            kind=self.kind,
-            weight=self.weight,
-            bias=self.bias,
-            scale=self.scale,
-            center=self.center,
-            normalize=self.normalize,
-            absent=self.absent,
-        )
+        head = replace(self._head, **{name: getattr(self, name) for name in TENSORS})
         return head.logits(features)
 
 

@@ -4,7 +4,7 @@ The backbone is not here at all, so neither its weights nor its BatchNorm statis
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -94,7 +94,7 @@ def lws(stage1: Head, train: Labelled, val: Labelled, *, training: Training) -> 
 
     def build() -> Head:
         bias = None if stage1.bias is None else scales * stage1.bias
-        return Head("linear", scales[:, None] * stage1.weight, bias)
+        return replace(stage1, weight=scales[:, None] * stage1.weight, bias=bias)
 
     return _fit([scales], build, train, val, loss=_plain, training=training)
 
@@ -129,7 +129,7 @@ def max_norm(
     bias.requires_grad_()
     return _fit(
         [weight, bias],
-        lambda: Head("linear", weight, bias),
+        lambda: replace(stage1, weight=weight, bias=bias),
         train,
         val,
         loss=loss,
@@ -255,4 +255,4 @@ def _train_epoch(
 
 def _detached(head: Head) -> Head:
     bias = None if head.bias is None else head.bias.detach().clone()
-    return Head(head.kind, head.weight.detach().clone(), bias)
+    return replace(head, weight=head.weight.detach().clone(), bias=bias)

@@ -57,6 +57,21 @@ class AugmentConfig(Section):
         return scale
 
 
+class HierarchyConfig(Section):
+    """Two heads, of classes and super-classes, each with a hidden layer of its own."""
+
+    hidden: Count = Field(default=512, description="Units of each hidden layer.")
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        default=0.5, description="Of the hidden layers."
+    )
+    super_weight: NotNegative = Field(default=1.0, description="Of the super-class loss.")
+    sub_weight: Positive = Field(default=1.0, description="Of the class loss.")
+    class_weights: Literal["balanced", "none"] = Field(
+        default="none",
+        description="scikit-learn's `balanced` on both levels; an absent class gets the mean.",
+    )
+
+
 class RepresentConfig(Section):
     """Stage 1: the backbone and its first classifier."""
 
@@ -100,9 +115,13 @@ class RepresentConfig(Section):
     deferred_start: Probability = Field(
         default=0.8, description="Share of the epochs after which `deferred_sampler` draws."
     )
-    absent_classes: Literal["refuse", "mask"] = Field(
+    hierarchy: HierarchyConfig | None = Field(
+        default=None, description="Learn super-classes beside the classes, by cross-entropy."
+    )
+    absent_classes: Literal["refuse", "mask", "novel"] = Field(
         default="refuse",
-        description="Classes without training images: an error, or left out and never predicted.",
+        description="Classes without training images: an error; left out and never predicted; or a "
+        "class for what is of no other class, see tau_norm.reject_to.",
     )
     epochs: Count = Field(default=200, description="Passes over the training set.")
     batch_size: int = Field(default=128, ge=2, description="Images a step, over all processes.")
@@ -168,6 +187,12 @@ class RepresentConfig(Section):
                 f"head: cosine cannot go with loss: {self.loss.name}, whose sigmoids need a bias; "
                 "set head: linear"
             )
+        if self.hierarchy and (self.loss.name != "cross_entropy" or self.head == "cosine"):
+            raise ValueError(
+                "hierarchy has two linear heads with cross-entropy; leave loss and head out"
+            )
+        if self.hierarchy and self.reweighting:
+            raise ValueError("hierarchy weighs both levels itself: set hierarchy.class_weights")
         if self.unfreeze_every and self.frozen_groups == 0:
             raise ValueError("unfreeze_every has no meaning with frozen_groups: 0")
         return self
@@ -235,6 +260,15 @@ class TauNormConfig(Section):
     )
     apply_to: list[Literal["stage1", "stage2"]] | None = Field(
         default=None, description="Heads to normalise; default: those that are linear."
+    )
+    reject_to: str | None = Field(
+        default=None,
+        description="Name of a class without training images; what is too uncertain goes there.",
+    )
+    false_rejections: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        default=0.05,
+        description="Share of val that is rejected if val has no image of that class; else the "
+        "threshold is the one with the best balanced accuracy on val.",
     )
     temperature: bool = Field(
         default=False, description="Calibrate every variant by a temperature fitted on val."

@@ -17,6 +17,7 @@ from longtail.data import ImageStore
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, whole_directory, write_json
 from longtail.heads import Head, load_heads
+from longtail.hierarchy import level_metrics, super_metrics
 from longtail.metrics import Outcome, join_outcomes, outcome_of
 from longtail.models import load_backbone, normalize
 from longtail.progress import progress
@@ -59,7 +60,10 @@ def evaluate(
     store = ImageStore(Images(images), test, size=description["image_size"])
     _check_test(store, split, test)
     heads = load_heads(TauNorm(tau_norm).heads)
-    outcomes = _measure(store, backbone, heads, description, batch_size=config.batch_size)
+    above = load_heads(Representation(representation).head).get("super")
+    outcomes, super_predictions = _measure(
+        store, backbone, heads, above, description, batch_size=config.batch_size
+    )
     report = build_report(
         outcomes,
         choice=choice,
@@ -69,6 +73,7 @@ def evaluate(
         confidence=config.confidence,
         bins=config.calibration_bins,
     )
+    report["super_classes"] = _levels(description, outcomes, super_predictions)
     material = Material(
         report=report,
         outcomes=outcomes,
@@ -112,14 +117,19 @@ def _measure(
     store: ImageStore,
     backbone: nn.Module,
     heads: dict[str, Head],
+    above: Head | None,
     description: dict[str, Any],
     *,
     batch_size: int,
-) -> dict[str, Outcome]:
-    """One pass over the images; of the logits only what the metrics need is kept."""
+) -> tuple[dict[str, Outcome], NDArray[Any] | None]:
+    """One pass over the images; of the logits only what the metrics need is kept.
+
+    `above` is the head of the super-classes, whose predictions `[N]` come second.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     backbone = backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     parts: dict[str, list[Outcome]] = {name: [] for name in heads}
+    super_parts: list[Tensor] = []
     labels = torch.split(store.labels, batch_size)
     with progress(total=len(store), what="evaluate") as bar, torch.inference_mode():
         for pixels, own in zip(store.batches(batch_size), labels, strict=True):
@@ -127,8 +137,34 @@ def _measure(
             features = backbone(batch).float().cpu()  # [n, D]
             for name, head in heads.items():
                 parts[name].append(_outcome(name, head.logits(features), own))
+            if above is not None:
+                super_parts.append(above.logits(features).argmax(dim=1))
             bar.update(len(own))
-    return {name: join_outcomes(batches) for name, batches in parts.items()}
+    outcomes = {name: join_outcomes(batches) for name, batches in parts.items()}
+    return outcomes, torch.cat(super_parts).numpy() if super_parts else None
+
+
+def _levels(
+    description: dict[str, Any],
+    outcomes: dict[str, Outcome],
+    super_predictions: NDArray[Any] | None,
+) -> dict[str, Any] | None:
+    """Metrics by super-class, of every variant and of the head that was trained for them."""
+    if not description["super_of"]:
+        return None
+    super_of = np.array(description["super_of"])
+    labels = next(iter(outcomes.values())).labels
+    own = super_predictions
+    return {
+        "names": description["super_classes"],
+        "head": None if own is None else super_metrics(own, super_of[labels]),
+        "variants": {
+            name: level_metrics(
+                outcome.predictions, labels, super_of=super_of, super_predictions=own
+            )
+            for name, outcome in outcomes.items()
+        },
+    }
 
 
 def _outcome(name: str, logits: Tensor, labels: Tensor) -> Outcome:

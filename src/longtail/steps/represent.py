@@ -18,11 +18,13 @@ from longtail.distributed import World, world
 from longtail.errors import LongtailError
 from longtail.files import content_digest, file_digest, read_json, whole_directory, write_json
 from longtail.heads import ABSENT, Head, save_heads
+from longtail.losses.hierarchy import two_level
 from longtail.losses.table import SampleLoss, build_loss
 from longtail.losses.weights import CLASS_WEIGHTS
 from longtail.models import (
     CosineLinear,
     Network,
+    TwoLevelHead,
     build_backbone,
     feature_dimension,
     layer_group_count,
@@ -55,11 +57,12 @@ def represent(
     """
     split_digest = _validated(profile, validation)
     description = _describe(config, read_json(profile), split_digest)
+    description |= _super_classes(config, read_json(profile), Images(images))
     _check_absent(config, description)
     with world() as processes:
         stores = [_store(config, images, table, processes) for table in (train, val)]
-        network = _network(config, len(description["classes"]), processes)
-        trainer = _trainer(config, network, stores[0], description["class_counts"], processes)
+        network = _network(config, description, processes)
+        trainer = _trainer(config, network, stores[0], description, processes)
         checkpoint = out.with_name(f".{out.name}.checkpoint")
         checkpoint.mkdir(parents=True, exist_ok=True)
         key = content_digest(
@@ -78,6 +81,17 @@ def _validated(profile: Path, validation: Path) -> str:
             f"{validation} is the seal of another split than {profile}; run validate again"
         )
     return digest
+
+
+def _super_classes(config: RepresentConfig, profile: Any, images: Images) -> dict[str, Any]:
+    names = read_json(images.classes)["super_classes"]
+    super_of = [entry["super_label"] for entry in profile["classes"]]
+    if config.hierarchy and not names:
+        raise LongtailError(
+            "represent.hierarchy needs super-classes, but these images have none; give the source "
+            "super labels (super_label_column, or levels: 2), or leave hierarchy out"
+        )
+    return {"super_classes": names, "super_of": super_of if names else []}
 
 
 def _check_absent(config: RepresentConfig, description: dict[str, Any]) -> None:
@@ -119,27 +133,39 @@ def _store(config: RepresentConfig, images: Path, table: Path, processes: World)
     return store
 
 
-def _network(config: RepresentConfig, classes: int, processes: World) -> Network:
+def _network(config: RepresentConfig, description: dict[str, Any], processes: World) -> Network:
     torch.manual_seed(mixed_seed(config.seed))
     backbone = build_backbone(config.backbone, pretrained=config.pretrained)
-    features = feature_dimension(backbone)
+    head = _head(config, description, feature_dimension(backbone))
+    network = Network(backbone, head)
+    return network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _head(config: RepresentConfig, description: dict[str, Any], features: int) -> nn.Module:
+    classes = len(description["classes"])
+    if config.hierarchy:
+        return TwoLevelHead(
+            features,
+            classes,
+            len(description["super_classes"]),
+            hidden=config.hierarchy.hidden,
+            dropout=config.hierarchy.dropout,
+        )
     if config.head_kind == "cosine":
         # LDAM wants the cosines themselves and multiplies after its margins.
         scale = 1.0 if config.loss.name == "ldam" else config.head_scale
-        head: nn.Module = CosineLinear(features, classes, scale=scale)
-    else:
-        head = nn.Linear(features, classes)
-        if config.loss.name in SIGMOID_LOSSES:
-            nn.init.constant_(head.bias, -math.log(max(1, classes - 1)))
-    network = Network(backbone, head)
-    return network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return CosineLinear(features, classes, scale=scale)
+    head = nn.Linear(features, classes)
+    if config.loss.name in SIGMOID_LOSSES:
+        nn.init.constant_(head.bias, -math.log(max(1, classes - 1)))
+    return head
 
 
 def _trainer(
     config: RepresentConfig,
     network: Network,
     train: ImageStore,
-    class_counts: list[int],
+    description: dict[str, Any],
     processes: World,
 ) -> Trainer:
     average = None
@@ -148,7 +174,7 @@ def _trainer(
 
         average = ModelEmaV3(network, decay=config.ema_decay, exclude_buffers=True)
     return Trainer(
-        _recipe(config, network, train.labels, torch.tensor(class_counts), processes),
+        _recipe(config, network, train.labels, description, processes),
         network,
         build_optimizer(
             network,
@@ -168,16 +194,18 @@ def _recipe(
     config: RepresentConfig,
     network: Network,
     labels: Tensor,
-    counts: Tensor,
+    description: dict[str, Any],
     processes: World,
 ) -> Recipe:
+    counts = torch.tensor(description["class_counts"])
     everything = config.frozen_groups == "all"
     frozen = layer_group_count(network.backbone) if everything else int(config.frozen_groups)
     return Recipe(
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=config.seed,
-        loss=_loss(config, counts.to(processes.device)),
+        num_classes=len(counts),
+        loss=_loss(config, description, processes.device),
         order=lambda epoch, generator: epoch_order(
             _sampler(config, epoch),
             labels,
@@ -201,9 +229,18 @@ def _recipe(
     )
 
 
-def _loss(config: RepresentConfig, counts: Tensor) -> SampleLoss:
+def _loss(config: RepresentConfig, description: dict[str, Any], device: torch.device) -> SampleLoss:
+    counts = torch.tensor(description["class_counts"], device=device)
+    if config.hierarchy:
+        return two_level(
+            super_of=torch.tensor(description["super_of"], device=device),
+            class_counts=counts,
+            super_weight=config.hierarchy.super_weight,
+            sub_weight=config.hierarchy.sub_weight,
+            balanced=config.hierarchy.class_weights == "balanced",
+        )
     loss = build_loss(config.loss.name, class_counts=counts, **config.loss.settings())
-    if counts.min() > 0:
+    if config.absent_classes != "mask" or counts.min() > 0:
         return loss
     absent = counts == 0
     return lambda logits, labels: loss(logits.masked_fill(absent, ABSENT), labels)
@@ -256,6 +293,35 @@ def _learning_rate(config: RepresentConfig, step: int, total_steps: int) -> floa
     return config.learning_rate * factor
 
 
+def _trained_heads(
+    config: RepresentConfig, weights: dict[str, Tensor], description: dict[str, Any]
+) -> dict[str, Head]:
+    """The stage-1 head, and the one of the super-classes if there is one, named `super`."""
+    absent = torch.tensor(description["class_counts"]) == 0
+    masked = absent if absent.any() and config.absent_classes != "refuse" else None
+    if not config.hierarchy:
+        stage1 = Head(
+            kind=description["head_kind"],
+            weight=weights["head.weight"],
+            bias=weights.get("head.bias"),
+            scale=description["head_scale"],
+            absent=masked,
+        )
+        return {"stage1": stage1}
+
+    def hidden(level: str, absent: Tensor | None) -> Head:
+        return Head(
+            kind="linear",
+            hidden_weight=weights[f"head.{level}.0.weight"],
+            hidden_bias=weights[f"head.{level}.0.bias"],
+            weight=weights[f"head.{level}.3.weight"],
+            bias=weights[f"head.{level}.3.bias"],
+            absent=absent,
+        )
+
+    return {"stage1": hidden("sub", masked), "super": hidden("super", None)}
+
+
 def _write(
     out: Path,
     config: RepresentConfig,
@@ -267,28 +333,21 @@ def _write(
     backbone = {
         k.removeprefix("backbone."): v for k, v in weights.items() if k.startswith("backbone.")
     }
-    absent = torch.tensor(description["class_counts"]) == 0
-    head = Head(
-        kind=description["head_kind"],
-        weight=weights["head.weight"],
-        bias=weights.get("head.bias"),
-        scale=description["head_scale"],
-        absent=absent if absent.any() else None,
-    )
+    heads = _trained_heads(config, weights, description)
     with whole_directory(out) as directory:
         artifact = Representation(directory)
         save_file({k: v.contiguous() for k, v in backbone.items()}, artifact.backbone)
-        save_heads(artifact.head, {"stage1": head})
+        save_heads(artifact.head, heads)
         write_json(artifact.history, outcome.history)
         write_json(
             artifact.description,
             {
                 **description,
-                "feature_dim": head.weight.shape[1],
+                "feature_dim": feature_dimension(network.backbone),
                 "best_epoch": outcome.best_epoch,
                 "val": outcome.history[outcome.best_epoch],
                 "parameters": sum(p.numel() for p in network.parameters()),
                 "multiply_adds": multiply_adds(network.backbone.cpu(), image_size=config.image_size)
-                + head.weight.numel(),
+                + sum(p.numel() for p in network.head.parameters() if p.ndim == 2),
             },
         )

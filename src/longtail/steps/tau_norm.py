@@ -8,11 +8,12 @@ from torch import Tensor
 
 from longtail.artifacts import Classifier, Features, Representation, TauNorm
 from longtail.config.training import TauNormConfig
+from longtail.errors import LongtailError
 from longtail.features import read_features
 from longtail.files import read_json, whole_directory, write_json
 from longtail.heads import Head, load_heads, save_heads
 from longtail.metrics import balanced_accuracy
-from longtail.posthoc import fit_temperature, with_temperature
+from longtail.posthoc import fit_temperature, rejection_threshold, with_temperature
 from longtail.tau_norm import tau_curve, tau_grid, tau_normalize
 
 
@@ -26,7 +27,7 @@ def tau_norm(
     """
     val, labels = read_features(Features(features), "val")
     untouched = {
-        **load_heads(Representation(representation).head),
+        "stage1": load_heads(Representation(representation).head)["stage1"],
         **load_heads(Classifier(classifier).head),
     }
     heads: dict[str, Head] = {}
@@ -56,6 +57,15 @@ def tau_norm(
         for name, head in heads.items():
             variants[name]["temperature"] = fit_temperature(head.logits(val[0]), labels)
             heads[name] = with_temperature(head, variants[name]["temperature"])
+    if config.reject_to is not None:
+        novel = _novel(config.reject_to, read_json(Representation(representation).description))
+        for name, head in heads.items():
+            threshold = rejection_threshold(
+                head.logits(val[0]), labels, novel=novel, false_rejections=config.false_rejections
+            )
+            heads[name] = replace(head, rejects_to=novel, threshold=threshold)
+            scores = _scores_of(heads[name], val[0], labels)
+            variants[name] |= {"threshold": threshold, **scores}
     with whole_directory(out) as directory:
         artifact = TauNorm(directory)
         save_heads(artifact.heads, heads)
@@ -69,6 +79,18 @@ def tau_norm(
                 **read_json(Features(features).description),
             },
         )
+
+
+def _novel(name: str, description: dict[str, Any]) -> int:
+    """Label of the class without training images that uncertain images are rejected to."""
+    pairs = zip(description["classes"], description["class_counts"], strict=True)
+    absent = [known for known, count in pairs if count == 0]
+    if name not in absent:
+        raise LongtailError(
+            f"tau_norm.reject_to is {name!r}, which is no class without training images; "
+            f"{'those are ' + ', '.join(absent[:5]) if absent else 'this split has none'}"
+        )
+    return int(description["classes"].index(name))
 
 
 def _sweep(classifier: Classifier) -> dict[str, Head]:
