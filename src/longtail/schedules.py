@@ -1,6 +1,7 @@
 """Learning-rate schedules as a factor of the base rate, a pure function of the step."""
 
 import math
+from collections.abc import Sequence
 
 
 def warmup_factor(step: int, *, warmup_steps: int) -> float:
@@ -22,14 +23,15 @@ def cosine_factor(step: int, *, total_steps: int, warmup_steps: int, min_ratio: 
     return (1 + math.cos(math.pi * share)) / 2 * (1 - min_ratio) + min_ratio
 
 
-def step_factor(step: int, *, total_steps: int, warmup_steps: int) -> float:
-    """1, then 0.01 from 80 % of the steps on, then 0.0001 from 90 % on.
+def step_factor(
+    step: int, *, total_steps: int, warmup_steps: int, milestones: Sequence[tuple[float, float]]
+) -> float:
+    """1, and from each milestone `(share, factor)` of the steps on its factor of the base rate.
 
-    The recipe of Cao et al. (NeurIPS 2019) for CIFAR-LT: of 200 epochs, at 160 and at 180; both
-    factors are of the base rate.
+    The recipe of Cao et al. (NeurIPS 2019) for CIFAR-LT is `(0.8, 0.01), (0.9, 0.0001)`: of 200
+    epochs, at 160 and at 180.
     """
     if step < warmup_steps:
         return warmup_factor(step, warmup_steps=warmup_steps)
-    if step < round(0.8 * total_steps):
-        return 1.0
-    return 0.01 if step < round(0.9 * total_steps) else 0.0001
+    reached = [factor for share, factor in milestones if step >= round(share * total_steps)]
+    return reached[-1] if reached else 1.0

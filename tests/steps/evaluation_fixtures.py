@@ -184,6 +184,8 @@ def _description(
         "class_counts": train,
         "groups": [],
         "group_names": group_names,
+        "super_classes": [],
+        "super_of": [],
         "loss": "cross_entropy",
         "sampler": "instance",
         "best_epoch": 11,

@@ -1,13 +1,8 @@
 """Super-classes and a novel class through the whole flow, from a table of real digits."""
 
-import io
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
-from sklearn.datasets import load_digits
 
 from longtail.artifacts import Evaluation, Representation, Split, TauNorm, Validation
 from longtail.config.promotion import EvaluateConfig
@@ -24,44 +19,16 @@ from longtail.steps.represent import represent
 from longtail.steps.split import split
 from longtail.steps.tau_norm import tau_norm
 from longtail.steps.validate import validate
-from tests.steps.ingest_fixtures import run_ingest, write_tree
+from tests.steps.ingest_fixtures import run_ingest
+from tests.steps.tiny_source import write_tiny_source
 
-# Digits by how they are drawn; the nines are in the test alone.
-ROUND, STRAIGHT = {"zero": 0, "six": 6, "eight": 8, "nine": 9}, {"one": 1, "seven": 7}
 SIZES = {"train": 40, "val": 10, "test": 15}
-
-
-def write_source(root: Path) -> None:
-    digits = load_digits()
-    rows, files = [], {}
-    for name, digit in (ROUND | STRAIGHT).items():
-        above = "round" if name in ROUND else "straight"
-        images = digits.images[digits.target == digit]
-        start = 0
-        for part, size in SIZES.items():
-            for number in range(start, start + (0 if name == "nine" and part != "test" else size)):
-                path = f"{name}/{number}.png"
-                buffer = io.BytesIO()
-                Image.fromarray((images[number] * 15).astype(np.uint8)).save(buffer, "PNG")
-                files[path] = buffer.getvalue()
-                rows.append((path, name, above, part))
-            start += size
-    write_tree(root, files)
-    table = pd.DataFrame(rows, columns=["path", "label", "super", "split"])
-    table.to_csv(root / "table.csv", index=False)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("hierarchy")
-    write_source(root / "in")
-    source = {
-        "kind": "listing",
-        "root": str(root / "in"),
-        "table": "table.csv",
-        "super_label_column": "super",
-        "split_column": "split",
-    }
+    source = write_tiny_source(root / "in", sizes=SIZES, only_in_test="nine")
     images = run_ingest(root, source).root
     config = {
         "law": "given",
@@ -163,7 +130,7 @@ def test_the_head_of_each_level_has_its_own_hidden_layer(representation):
 
 
 def test_a_hierarchy_without_super_classes_is_refused(tmp_path):
-    write_source(tmp_path / "in")
+    write_tiny_source(tmp_path / "in", sizes=SIZES)
     (tmp_path / "in" / "table.csv").unlink()
     source = {"kind": "folder", "root": str(tmp_path / "in")}
     images = run_ingest(tmp_path, source).root

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from longtail.config.losses import Bfs, CrossEntropy, Ldam, Loss, LossSection, Reweighting
-from longtail.config.section import Count, Probability, Section
+from longtail.config.section import Count, Probability, Section, Share
 
 Positive = Annotated[float, Field(gt=0.0)]
 NotNegative = Annotated[float, Field(ge=0.0)]
@@ -137,7 +137,11 @@ class RepresentConfig(Section):
         default=True, description="False: no decay on tensors of one dimension."
     )
     schedule: Literal["step", "cosine"] = Field(
-        default="step", description="x0.01 at 80 % and x0.0001 at 90 %; or cosine, step by step."
+        default="step", description="By milestones, or a cosine, step by step."
+    )
+    milestones: list[tuple[Share, Positive]] = Field(
+        default=[(0.8, 0.01), (0.9, 0.0001)],
+        description="Share of the steps -> factor of the base rate from there on, in order.",
     )
     warmup_epochs: int = Field(default=5, ge=0, description="Linear warm-up.")
     min_lr_ratio: float = Field(

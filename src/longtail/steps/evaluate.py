@@ -60,7 +60,7 @@ def evaluate(
     store = ImageStore(Images(images), test, size=description["image_size"])
     _check_test(store, split, test)
     heads = load_heads(TauNorm(tau_norm).heads)
-    above = load_heads(Representation(representation).head).get("super")
+    above = _super_head(Representation(representation), description)
     outcomes, super_predictions = _measure(
         store, backbone, heads, above, description, batch_size=config.batch_size
     )
@@ -142,6 +142,10 @@ def _measure(
             bar.update(len(own))
     outcomes = {name: join_outcomes(batches) for name, batches in parts.items()}
     return outcomes, torch.cat(super_parts).numpy() if super_parts else None
+
+
+def _super_head(representation: Representation, description: dict[str, Any]) -> Head | None:
+    return load_heads(representation.head).get("super") if description["super_of"] else None
 
 
 def _levels(

@@ -282,7 +282,12 @@ def _frozen_groups(config: RepresentConfig, frozen: int, epoch: int) -> int:
 def _learning_rate(config: RepresentConfig, step: int, total_steps: int) -> float:
     warmup_steps = config.warmup_epochs * (total_steps // config.epochs)
     if config.schedule == "step":
-        factor = step_factor(step, total_steps=total_steps, warmup_steps=warmup_steps)
+        factor = step_factor(
+            step,
+            total_steps=total_steps,
+            warmup_steps=warmup_steps,
+            milestones=config.milestones,
+        )
     else:
         factor = cosine_factor(
             step,
