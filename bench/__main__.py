@@ -10,12 +10,13 @@ from typing import Any
 
 import psutil
 
-from bench import ingest, repro, split, stage2, training
+from bench import ingest, losses, repro, split, stage2, training
 from longtail.files import write_json
 
 BENCHMARKS = {
     "training": training.run,
     "stage2": stage2.run,
+    "losses": losses.run,
     "ingest": ingest.run,
     "split": split.run,
     "repro": repro.run,

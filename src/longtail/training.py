@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from longtail.augment import Augmentation, augment, cut_out, draw_augmentation
@@ -28,11 +29,12 @@ from longtail.models import Network, freeze, normalize, rest
 from longtail.optimization import ascend, still_statistics
 from longtail.progress import progress
 from longtail.randomness import generator_at, mixed_seed
+from longtail.sampling import draw, sampling_probabilities
 
 log = logging.getLogger(__name__)
 
 # What a place's random numbers are for, so that no two uses share a stream.
-ORDER, CROPS, MIXUP, NOISE, POLICY = range(5)
+ORDER, CROPS, MIXUP, NOISE, POLICY, SHIFT = range(6)
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,38 @@ class Trainer:
                 self._finish_epoch(val)
                 self._save(checkpoint, key)
         return Outcome(self.state.best_epoch, self.best, self.state.history)
+
+    def shift_statistics(self, outcome: Outcome, train: ImageStore, val: ImageStore) -> Outcome:
+        """Measure the best weights' BatchNorm statistics again, on class-balanced images.
+
+        Weights and BatchNorm's affine parameters stay. Each layer takes the mean over as many plain
+        images as one epoch has; rank 0's statistics count.
+
+        Source: Zhong et al., MiSLAS (CVPR 2021), section 3.3: shifted batch normalisation.
+        """
+        self.network.load_state_dict(outcome.weights)
+        norms = [m for m in self.network.modules() if isinstance(m, _BatchNorm)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain average of all batches
+        self.network.train()
+        place = generator_at(self.recipe.seed, SHIFT)
+        balanced = draw(
+            train.labels,
+            sampling_probabilities(torch.bincount(train.labels), q=0.0),
+            draws=len(train),
+            generator=place,
+        )
+        with torch.no_grad():
+            for images in train.stream(torch.split(balanced, self.recipe.batch_size)):
+                pixels = images.to(self.world.device)
+                self.network(normalize(pixels, mean=self.recipe.mean, std=self.recipe.std))
+        self.world.synchronize_buffers(self.network)
+        numbers = self._evaluate(self.network, val)
+        weights = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+        history = [dict(entry) for entry in outcome.history]
+        history[outcome.best_epoch] |= numbers
+        return Outcome(outcome.best_epoch, weights, history)
 
     def train_epoch(
         self, train: ImageStore, *, should_stop: Callable[[], bool] = lambda: False

@@ -119,6 +119,22 @@ def test_every_option_trains(inputs, tmp_path, changes):
     assert all(entry["train_loss"] > 0 for entry in read_json(tmp_path / "out" / "history.json"))
 
 
+def test_shifted_bn_moves_statistics_alone_to_those_of_balanced_images(inputs, tmp_path):
+    represent(config(), **inputs, out=tmp_path / "plain")
+    represent(config(shifted_bn=True), **inputs, out=tmp_path / "shifted")
+    plain, shifted = (
+        load_file(Representation(tmp_path / name).backbone) for name in ("plain", "shifted")
+    )
+    moved = {name for name, tensor in shifted.items() if not tensor.equal(plain[name])}
+    running = {n for n in plain if n.endswith(("running_mean", "running_var", "batches_tracked"))}
+    assert moved and moved <= running
+    scores = [
+        read_json(Representation(tmp_path / name).description)["val"]["val_accuracy"]
+        for name in ("plain", "shifted")
+    ]
+    assert all(0 <= score <= 1 for score in scores)
+
+
 def weights_after(epochs: int, inputs, out: Path, **changes) -> dict[str, torch.Tensor]:
     represent(config(epochs=epochs, **changes), **inputs, out=out)
     return load_file(Representation(out).backbone)

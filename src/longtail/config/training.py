@@ -151,6 +151,10 @@ class RepresentConfig(Section):
         default=None, gt=0.0, lt=1.0, description="Average of weights over steps; default: none."
     )
     augment: AugmentConfig = Field(default=AugmentConfig(), description="Augmentation.")
+    shifted_bn: bool = Field(
+        default=False,
+        description="Take BatchNorm's statistics from class-balanced images after training.",
+    )
     early_stopping: int | None = Field(
         default=None, ge=1, description="Stop after so many epochs without a better val score."
     )

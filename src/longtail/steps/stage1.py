@@ -1,0 +1,228 @@
+"""From the parameters of stage 1 to its network, its trainer, and the heads that come out."""
+
+import math
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from longtail.augment import Augmentation, image_policy
+from longtail.config.training import SIGMOID_LOSSES, RepresentConfig
+from longtail.data import ImageStore
+from longtail.distributed import World
+from longtail.heads import ABSENT, Head
+from longtail.losses.hierarchy import two_level
+from longtail.losses.table import SampleLoss, build_loss
+from longtail.losses.weights import CLASS_WEIGHTS
+from longtail.models import (
+    CosineLinear,
+    Network,
+    TwoLevelHead,
+    build_backbone,
+    feature_dimension,
+    layer_group_count,
+)
+from longtail.optimization import build_optimizer, working_precision
+from longtail.randomness import mixed_seed
+from longtail.sampling import epoch_order
+from longtail.schedules import cosine_factor, step_factor
+from longtail.training import Recipe, Trainer
+
+
+def build_network(
+    config: RepresentConfig, description: dict[str, Any], processes: World
+) -> Network:
+    """Build the backbone and its heads on this process's device, the same in every process."""
+    torch.manual_seed(mixed_seed(config.seed))
+    backbone = build_backbone(config.backbone, pretrained=config.pretrained)
+    head = _head(config, description, feature_dimension(backbone))
+    network = Network(backbone, head)
+    return network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _head(config: RepresentConfig, description: dict[str, Any], features: int) -> nn.Module:
+    classes = len(description["classes"])
+    if config.hierarchy:
+        return TwoLevelHead(
+            features,
+            classes,
+            len(description["super_classes"]),
+            hidden=config.hierarchy.hidden,
+            dropout=config.hierarchy.dropout,
+        )
+    if config.head_kind == "cosine":
+        # LDAM wants the cosines themselves and multiplies after its margins.
+        scale = 1.0 if config.loss.name == "ldam" else config.head_scale
+        return CosineLinear(features, classes, scale=scale)
+    head = nn.Linear(features, classes)
+    if config.loss.name in SIGMOID_LOSSES:
+        nn.init.constant_(head.bias, -math.log(max(1, classes - 1)))
+    return head
+
+
+def build_trainer(
+    config: RepresentConfig,
+    network: Network,
+    train: ImageStore,
+    description: dict[str, Any],
+    processes: World,
+) -> Trainer:
+    """Build what trains `network` on the labels of `train` as the parameters say."""
+    average = None
+    if config.ema_decay is not None:
+        from timm.utils.model_ema import ModelEmaV3
+
+        average = ModelEmaV3(network, decay=config.ema_decay, exclude_buffers=True)
+    return Trainer(
+        _recipe(config, network, train.labels, description, processes),
+        network,
+        build_optimizer(
+            network,
+            name=config.optimizer,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            decay_norms_and_biases=config.decay_norms_and_biases,
+            undecayed=frozenset({"head.bias"} if config.loss.name in SIGMOID_LOSSES else ()),
+        ),
+        processes,
+        compiled=torch.compile(network) if config.compile else None,
+        average=average,
+    )
+
+
+def _recipe(
+    config: RepresentConfig,
+    network: Network,
+    labels: Tensor,
+    description: dict[str, Any],
+    processes: World,
+) -> Recipe:
+    counts = torch.tensor(description["class_counts"])
+    everything = config.frozen_groups == "all"
+    frozen = layer_group_count(network.backbone) if everything else int(config.frozen_groups)
+    return Recipe(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        num_classes=len(counts),
+        loss=_loss(config, description, processes.device),
+        order=lambda epoch, generator: epoch_order(
+            _sampler(config, epoch),
+            labels,
+            num_classes=len(counts),
+            epoch=epoch,
+            epochs=config.epochs,
+            generator=generator,
+        ),
+        class_weights=partial(_class_weights, config, counts),
+        reduction=config.reweighting.reduction if config.reweighting else "batch_mean",
+        learning_rate=partial(_learning_rate, config),
+        frozen_groups=partial(_frozen_groups, config, frozen),
+        mean=config.mean,
+        std=config.std,
+        augmentation=_augmentation(config),
+        mixup_alpha=config.augment.mixup_alpha,
+        cutmix_alpha=config.augment.cutmix_alpha,
+        sam_rho=config.sam_rho,
+        early_stopping=config.early_stopping,
+        precision=working_precision(config.precision, processes.device),
+    )
+
+
+def _loss(config: RepresentConfig, description: dict[str, Any], device: torch.device) -> SampleLoss:
+    counts = torch.tensor(description["class_counts"], device=device)
+    if config.hierarchy:
+        return two_level(
+            super_of=torch.tensor(description["super_of"], device=device),
+            class_counts=counts,
+            super_weight=config.hierarchy.super_weight,
+            sub_weight=config.hierarchy.sub_weight,
+            balanced=config.hierarchy.class_weights == "balanced",
+        )
+    loss = build_loss(config.loss.name, class_counts=counts, **config.loss.settings())
+    if config.absent_classes != "mask" or counts.min() > 0:
+        return loss
+    absent = counts == 0
+    return lambda logits, labels: loss(logits.masked_fill(absent, ABSENT), labels)
+
+
+def _augmentation(config: RepresentConfig) -> Augmentation:
+    given = config.augment
+    return Augmentation(
+        crop_padding=given.crop_padding,
+        horizontal_flip=given.horizontal_flip,
+        vertical_flip=given.vertical_flip,
+        rotation=given.rotation,
+        scale=given.scale,
+        cutout=given.cutout,
+        policy=image_policy(given.auto, color_jitter=given.color_jitter, mean=config.mean),
+    )
+
+
+def _sampler(config: RepresentConfig, epoch: int) -> str:
+    """The sampler of an epoch: deferred re-sampling changes it once."""
+    late = epoch >= round(config.deferred_start * config.epochs)
+    return config.deferred_sampler if config.deferred_sampler and late else config.sampler
+
+
+def _class_weights(config: RepresentConfig, counts: Tensor, epoch: int) -> Tensor:
+    """Equal weights until the re-weighting starts."""
+    given = config.reweighting
+    if given is None or epoch < round(given.start * config.epochs):
+        return torch.ones(len(counts))
+    settings = {"beta": given.beta} if given.scheme == "effective_number" else {}
+    return CLASS_WEIGHTS[given.scheme](counts, **settings).float()
+
+
+def _frozen_groups(config: RepresentConfig, frozen: int, epoch: int) -> int:
+    """Layer groups that rest in an epoch; one less every `unfreeze_every` epochs."""
+    return max(0, frozen - epoch // config.unfreeze_every) if config.unfreeze_every else frozen
+
+
+def _learning_rate(config: RepresentConfig, step: int, total_steps: int) -> float:
+    warmup_steps = config.warmup_epochs * (total_steps // config.epochs)
+    if config.schedule == "step":
+        factor = step_factor(
+            step,
+            total_steps=total_steps,
+            warmup_steps=warmup_steps,
+            milestones=config.milestones,
+        )
+    else:
+        factor = cosine_factor(
+            step,
+            total_steps=total_steps,
+            warmup_steps=warmup_steps,
+            min_ratio=config.min_lr_ratio,
+        )
+    return config.learning_rate * factor
+
+
+def trained_heads(
+    config: RepresentConfig, weights: dict[str, Tensor], description: dict[str, Any]
+) -> dict[str, Head]:
+    """The stage-1 head, and the one of the super-classes if there is one, named `super`."""
+    absent = torch.tensor(description["class_counts"]) == 0
+    masked = absent if absent.any() and config.absent_classes != "refuse" else None
+    if not config.hierarchy:
+        stage1 = Head(
+            kind=description["head_kind"],
+            weight=weights["head.weight"],
+            bias=weights.get("head.bias"),
+            scale=description["head_scale"],
+            absent=masked,
+        )
+        return {"stage1": stage1}
+
+    def hidden(level: str, absent: Tensor | None) -> Head:
+        return Head(
+            kind="linear",
+            hidden_weight=weights[f"head.{level}.0.weight"],
+            hidden_bias=weights[f"head.{level}.0.bias"],
+            weight=weights[f"head.{level}.3.weight"],
+            bias=weights[f"head.{level}.3.bias"],
+            absent=absent,
+        )
+
+    return {"stage1": hidden("sub", masked), "super": hidden("super", None)}
