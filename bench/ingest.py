@@ -1,4 +1,4 @@
-"""Ingest against a plain copy of the same files, and its memory at 10k and 100k images."""
+"""Ingest against a plain copy of the same files; memory of ingest and embed at 10k and 100k."""
 
 import json
 import os
@@ -12,7 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 from PIL import Image
+from safetensors.torch import save_file
+
+from longtail.artifacts import SPLIT_SCHEMA, Images, Representation
+from longtail.files import write_json
+from longtail.models import build_backbone
 
 COPIED, FEW, MANY, CLASSES = 20_000, 10_000, 100_000, 100
 DISTINCT = 1000
@@ -34,6 +40,24 @@ if __name__ == "__main__":
     print(json.dumps([listed - started, time.perf_counter() - listed]))
 """
 
+_EMBED = """
+import sys
+from pathlib import Path
+from longtail.config.training import EmbedConfig
+from longtail.steps.embed import embed
+
+if __name__ == "__main__":
+    root = Path(sys.argv[1])
+    tables = {"train": root / "train.parquet", "val": root / "val.parquet"}
+    embed(
+        EmbedConfig(),
+        images=root / "images",
+        representation=root / "representation",
+        out=root / "features",
+        **tables,
+    )
+"""
+
 
 def run() -> dict[str, float]:
     """Return seconds of copy, fingerprint and ingest, peak memory (processes together), ratios."""
@@ -43,10 +67,11 @@ def run() -> dict[str, float]:
         _write(here / "files", pictures, COPIED)
         copy = _seconds_to_copy(here / "files", here / "copy")
         fingerprint, ingest, _ = _ingest(here / "files", here / "out")
-        peaks = []
+        peaks, embedding = [], []
         for count in (FEW, MANY):
             _write(here / f"{count}", pictures, count)
             peaks.append(_ingest(here / f"{count}", here / f"out{count}")[2])
+            embedding.append(_embed(here / f"out{count}"))
     return {
         "images": COPIED,
         "copy_seconds": copy,
@@ -57,6 +82,9 @@ def run() -> dict[str, float]:
         "peak_gigabytes_10k": peaks[0],
         "peak_gigabytes_100k": peaks[1],
         "peak_100k_over_10k": peaks[1] / peaks[0],
+        "embed_peak_gigabytes_10k": embedding[0],
+        "embed_peak_gigabytes_100k": embedding[1],
+        "embed_peak_100k_over_10k": embedding[1] / embedding[0],
     }
 
 
@@ -88,15 +116,36 @@ def _seconds_to_copy(source: Path, target: Path) -> float:
 def _ingest(root: Path, out: Path) -> tuple[float, float, float]:
     """Return seconds of fingerprint and of ingest, and the peak memory in gigabytes."""
     out.mkdir()
-    command = [sys.executable, "-c", _INGEST, str(root), str(out)]
+    printed, peak = _watched(_INGEST, root, out)
+    fingerprint, ingest = json.loads(printed)
+    return fingerprint, ingest, peak
+
+
+def _embed(out: Path) -> float:
+    """Embed all images with a random ResNet-32 at 8x8; return the peak memory in gigabytes."""
+    table = pq.read_table(Images(out / "images").manifest, columns=SPLIT_SCHEMA.names)
+    pq.write_table(table, out / "train.parquet")
+    pq.write_table(table.slice(0, 100), out / "val.parquet")
+    representation = Representation(out / "representation")
+    representation.root.mkdir()
+    backbone = build_backbone("cifar_resnet32")
+    save_file(backbone.state_dict(), representation.backbone)
+    description = {"backbone": "cifar_resnet32", "image_size": 8, "feature_dim": 64}
+    gray = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    write_json(representation.description, description | gray)
+    return _watched(_EMBED, out)[1]
+
+
+def _watched(script: str, *arguments: Path) -> tuple[str, float]:
+    """Run a script; return what it printed and its peak memory in gigabytes."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         peak = 0
         while process.poll() is None:
             peak = max(peak, _resident(process.pid))
             time.sleep(0.05)
-        assert process.stdout is not None
-        fingerprint, ingest = json.loads(process.stdout.read())
-    return fingerprint, ingest, peak / 1e9
+        assert process.stdout is not None and process.returncode == 0
+        return process.stdout.read(), peak / 1e9
 
 
 def _resident(pid: int) -> int:

@@ -10,6 +10,7 @@ import torch
 
 from longtail.artifacts import Classifier, Features, Representation
 from longtail.config.training import TauNormConfig
+from longtail.files import write_json
 from longtail.heads import Head, save_heads
 from longtail.models import build_backbone
 from longtail.stage2 import Labelled, Training, crt
@@ -70,6 +71,7 @@ def _step_ratio(steps: int, fewest: int) -> float:
             weight = torch.randn(CLASSES, DIMENSION, generator=generator)
             save_heads(artifact.head, {name: Head("linear", weight, torch.zeros(CLASSES))})
         features.root.mkdir()
+        write_json(features.description, {"test_time_flip": False})
         np.save(
             features.features("val"), torch.randn(1, VAL, DIMENSION, generator=generator).numpy()
         )

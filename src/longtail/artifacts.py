@@ -6,6 +6,7 @@
 | `Split` | split | `data/split` |
 | `Validation` | validate | `reports/validation` |
 | `Representation` | represent | `models/representation` |
+| `Search` | search | `reports/search` (not part of the flow) |
 | `Features` | embed | `data/features` |
 | `Classifier` | classify | `models/classifier` |
 | `TauNorm` | tau_norm | `models/tau_norm` |
@@ -169,6 +170,28 @@ class Representation:
     @property
     def history(self) -> Path:
         return self.root / "history.json"
+
+
+@dataclass(frozen=True)
+class Search:
+    """`search.json`: `weight_decay`, its `score`, `tau`, `score_with_tau`, `select_by`, `trials`.
+
+    A trial is `{number, weight_decay, state (COMPLETE, PRUNED, FAIL), score, by_epoch, error}`.
+    """
+
+    root: Path
+
+    @property
+    def result(self) -> Path:
+        return self.root / "search.json"
+
+    @property
+    def scores_plot(self) -> Path:
+        return self.root / "scores.png"
+
+    @property
+    def learning_plot(self) -> Path:
+        return self.root / "learning.png"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import typer
 
 import longtail
 from longtail.commands import steps
+from longtail.commands.search import search
 from longtail.errors import LongtailError
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: rich alone would cost a third of the half second
 )
 steps.add_to(app)
+app.command()(search)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The stage-1 training loop: exact to resume, the same on one process or several."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from longtail.checkpoint import (
 )
 from longtail.data import ImageStore
 from longtail.distributed import World
+from longtail.errors import LongtailError
 from longtail.losses.table import SampleLoss
 from longtail.losses.weights import Reduction
 from longtail.metrics import balanced_accuracy
@@ -32,6 +34,8 @@ from longtail.randomness import generator_at, mixed_seed
 from longtail.sampling import draw, sampling_probabilities
 
 log = logging.getLogger(__name__)
+
+AfterEpoch = Callable[[list[dict[str, float]]], None]
 
 # What a place's random numbers are for, so that no two uses share a stream.
 ORDER, CROPS, MIXUP, NOISE, POLICY, SHIFT = range(6)
@@ -112,10 +116,21 @@ class Trainer:
         self.state = TrainingState()
         self.best: dict[str, Tensor] = {}
 
-    def fit(self, train: ImageStore, val: ImageStore, *, checkpoint: Path, key: str) -> Outcome:
+    def fit(
+        self,
+        train: ImageStore,
+        val: ImageStore,
+        *,
+        checkpoint: Path,
+        key: str,
+        after_epoch: AfterEpoch = lambda history: None,
+    ) -> Outcome:
         """Train, resuming from `checkpoint` if it is of the same `key`.
 
+        `after_epoch` sees all epochs so far; what it raises ends the training.
+
         Raises:
+            LongtailError: the loss is not finite any more.
             SystemExit: SIGTERM arrived; the checkpoint is written and the next call goes on.
         """
         self._restore(checkpoint, key)
@@ -128,6 +143,7 @@ class Trainer:
                     raise SystemExit(143)
                 self._finish_epoch(val)
                 self._save(checkpoint, key)
+                after_epoch(self.state.history)
         return Outcome(self.state.best_epoch, self.best, self.state.history)
 
     def shift_statistics(self, outcome: Outcome, train: ImageStore, val: ImageStore) -> Outcome:
@@ -273,6 +289,11 @@ class Trainer:
         state = self.state
         self.world.synchronize_buffers(self.network)
         loss_sum, correct, seen = self._totals()
+        if not math.isfinite(loss_sum):
+            raise LongtailError(
+                f"the loss is not finite in epoch {state.epoch + 1}: training diverged; lower "
+                "represent.learning_rate or represent.weight_decay, or lengthen the warm-up"
+            )
         evaluated = self.network if self.average is None else self.average.module
         numbers = self._evaluate(evaluated, val)
         state.history.append(

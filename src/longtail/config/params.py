@@ -7,6 +7,7 @@ import yaml
 
 from longtail.config.ingest import IngestConfig
 from longtail.config.promotion import EvaluateConfig, GateConfig, RegisterConfig
+from longtail.config.search import SearchConfig
 from longtail.config.section import S, Section, nearest, parse
 from longtail.config.split import SplitConfig, ValidateConfig
 from longtail.config.training import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
@@ -23,6 +24,7 @@ SECTIONS: dict[str, type[Section]] = {
     "evaluate": EvaluateConfig,
     "gate": GateConfig,
     "register": RegisterConfig,
+    "search": SearchConfig,
 }
 
 

@@ -139,15 +139,13 @@ def _chosen_tau(material: Material) -> Iterator[Drawing]:
 
 
 def _reliability(material: Material) -> Figure:
+    measured = applicable(material.report)
     return plot_reliability(
         {
-            name: calibration_bins(outcome, bins=material.bins)
-            for name, outcome in material.outcomes.items()
+            name: calibration_bins(material.outcomes[name], bins=material.bins)
+            for name, _ in measured
         },
-        {
-            name: variant["groups"]["all"]["calibration_error"]
-            for name, variant in applicable(material.report)
-        },
+        {name: variant["groups"]["all"]["calibration_error"] for name, variant in measured},
     )
 
 

@@ -45,13 +45,15 @@ def table_columns(report: dict[str, Any]) -> list[str]:
 
 
 def variant_table(report: dict[str, Any], *, metric: str = "accuracy") -> list[VariantRow]:
-    """Return one row a variant, in the order stage 1, + tau, stage 2, + tau.
+    """Return one row a variant: stage 1, + tau, stage 2, + tau, then the heads of a sweep.
 
     Args:
         report: content of `report.json`.
         metric: `accuracy` or `balanced_accuracy`.
     """
-    return [_row(report, name, metric) for name in TITLES if name in report["variants"]]
+    variants = report["variants"]
+    swept = [name for name in variants if name not in TITLES]
+    return [_row(report, name, metric) for name in [*TITLES, *swept] if name in variants]
 
 
 def _row(report: dict[str, Any], name: str, metric: str) -> VariantRow:
@@ -64,7 +66,7 @@ def _row(report: dict[str, Any], name: str, metric: str) -> VariantRow:
         cells = [percent_with_interval(g[metric], g[f"{metric}_interval"]) for g in groups]
     return VariantRow(
         variant=name,
-        title=TITLES[name],
+        title=TITLES.get(name, f"Sweep: {name}"),
         chosen=name == report["chosen"],
         cells=cells,
         not_applicable=reason,

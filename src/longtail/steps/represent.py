@@ -19,7 +19,7 @@ from longtail.models import (
     multiply_adds,
 )
 from longtail.steps.stage1 import build_network, build_trainer, trained_heads
-from longtail.training import Outcome
+from longtail.training import AfterEpoch, Outcome
 
 
 def represent(
@@ -31,6 +31,7 @@ def represent(
     profile: Path,
     validation: Path,
     out: Path,
+    after_epoch: AfterEpoch = lambda history: None,
 ) -> None:
     """Train on `train`, keep the best epoch by balanced accuracy on `val`, write `Representation`.
 
@@ -53,7 +54,9 @@ def represent(
         key = content_digest(
             [config.model_dump(), split_digest, *(file_digest(table) for table in (train, val))]
         )
-        outcome = trainer.fit(*stores, checkpoint=checkpoint / "training.pt", key=key)
+        outcome = trainer.fit(
+            *stores, checkpoint=checkpoint / "training.pt", key=key, after_epoch=after_epoch
+        )
         if config.shifted_bn:
             outcome = trainer.shift_statistics(outcome, *stores)
         if processes.rank == 0:

@@ -1,0 +1,39 @@
+"""The search for the weight decay, on a part of the training images alone."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from longtail.config.section import Count, Section
+
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class SearchConfig(Section):
+    """How many weight decays are tried, where, and how they are judged."""
+
+    trials: Count = Field(default=12, description="Weight decays that are tried.")
+    startup_trials: Count = Field(
+        default=4, description="The first are drawn at random, the others by TPE."
+    )
+    weight_decay: tuple[Positive, Positive] = Field(
+        default=(1e-5, 1e-1), description="Range, searched on a logarithmic scale."
+    )
+    held_out: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        default=0.2, description="Share of the training images of each class that judges."
+    )
+    epochs: Count | None = Field(default=None, description="Of a trial; default: represent.epochs.")
+    select_by: Literal["balanced_accuracy", "accuracy"] = Field(
+        default="balanced_accuracy", description="Score on the held-out images."
+    )
+    prune: bool = Field(
+        default=True, description="End trials that are below the median of the earlier ones."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the held-out images and the search.")
+
+    @model_validator(mode="after")
+    def _range_is_a_range(self) -> "SearchConfig":
+        low, high = self.weight_decay
+        if low >= high:
+            raise ValueError(f"weight_decay goes from low to high, not from {low} to {high}")
+        return self
