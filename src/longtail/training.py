@@ -289,13 +289,13 @@ class Trainer:
         state = self.state
         self.world.synchronize_buffers(self.network)
         loss_sum, correct, seen = self._totals()
-        if not math.isfinite(loss_sum):
+        evaluated = self.network if self.average is None else self.average.module
+        numbers = self._evaluate(evaluated, val)
+        if not all(map(math.isfinite, (loss_sum, *numbers.values()))):
             raise LongtailError(
                 f"the loss is not finite in epoch {state.epoch + 1}: training diverged; lower "
                 "represent.learning_rate or represent.weight_decay, or lengthen the warm-up"
             )
-        evaluated = self.network if self.average is None else self.average.module
-        numbers = self._evaluate(evaluated, val)
         state.history.append(
             {
                 "epoch": state.epoch,
