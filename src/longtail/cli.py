@@ -11,6 +11,7 @@ import typer
 
 import longtail
 from longtail.commands import steps
+from longtail.commands.ensemble import ensemble
 from longtail.commands.search import search
 from longtail.errors import LongtailError
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 steps.add_to(app)
 app.command()(search)
+app.command()(ensemble)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from longtail.errors import LongtailError
 
 ABSENT = -1e30  # a logit that no other is below, but finite
 TENSORS = ("weight", "bias", "center", "absent", "hidden_weight", "hidden_bias")
-SETTINGS = ("kind", "scale", "normalize", "rejects_to", "threshold")
+SETTINGS = ("kind", "scale", "normalize", "rejects_to", "threshold", "parts")
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,22 @@ class Head:
     - `cosine`: `z_j = scale * cos(w_j, x')`
     - `ncm`: `z_j = scale * (2 w_j . x' - ||w_j||^2)`, which is minus the squared distance to the
       class mean `w_j`, up to `||x'||^2`, a term that is common to all classes.
+    - `mixture`: `z = log mean_k softmax(scale * (W_k x'_k + b_k))`, an ensemble of linear heads:
+      features are cut into `parts`, the columns of `weight` likewise, and `b_k` is row `k` of
+      `bias`.
 
     Attributes:
         weight: float32 `[C, D]`, or `[C, H]` behind a hidden layer.
-        bias: float32 `[C]` or None; of `linear` only.
+        bias: float32 `[C]` or None; of `linear` only, and `[K, C]` of `mixture`.
         center: float32 `[D]` or None.
         absent: bool `[C]` or None: classes without training images, which are never predicted.
         hidden_weight, hidden_bias: `V` `[H, D]` and `a` `[H]`, or None.
         rejects_to: label of a class for images that are of no class seen in training, or None; it
             is predicted where no other class has a probability of at least `threshold`.
+        parts: dimensions `D_k` of the members of a `mixture`; their sum is `D`.
     """
 
-    kind: Literal["linear", "cosine", "ncm"]
+    kind: Literal["linear", "cosine", "ncm", "mixture"]
     weight: Tensor
     bias: Tensor | None = None
     scale: float = 1.0
@@ -52,6 +56,7 @@ class Head:
     hidden_bias: Tensor | None = None
     rejects_to: int | None = None
     threshold: float = 0.0
+    parts: tuple[int, ...] = ()
 
     def prepare(self, features: Tensor) -> Tensor:
         """Bring features into the space of `weight`'s rows, `[N, D]` -> `[N, D or H]`."""
@@ -73,7 +78,20 @@ class Head:
             return self.scale * F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
         if self.kind == "ncm":
             return self.scale * F.linear(x, 2 * self.weight, -self.weight.square().sum(dim=1))
+        if self.kind == "mixture":
+            return self._mixture(x)
         return self.scale * F.linear(x, self.weight, self.bias)
+
+    def _mixture(self, x: Tensor) -> Tensor:
+        assert self.bias is not None
+        pieces = zip(
+            torch.split(x, list(self.parts), dim=1),
+            torch.split(self.weight, list(self.parts), dim=1),
+            self.bias,
+            strict=True,
+        )
+        members = [(self.scale * F.linear(*piece)).log_softmax(dim=1) for piece in pieces]
+        return torch.stack(members).logsumexp(dim=0) - math.log(len(members))
 
 
 def _with_rejection(logits: Tensor, label: int, threshold: float) -> Tensor:
@@ -123,7 +141,7 @@ def load_heads(path: Path) -> dict[str, Head]:
                     for part in TENSORS
                     if f"{name}.{part}" in tensors
                 },
-                **head,
+                **{**head, "parts": tuple(head["parts"])},
             )
             for name, head in settings.items()
         }

@@ -14,6 +14,8 @@ from longtail.artifacts import Representation
 from longtail.errors import LongtailError
 from longtail.files import read_json
 
+ENSEMBLE = "ensemble"  # the backbone of a representation that was joined from others
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions; the shortcut subsamples and pads with zero channels (option A)."""
@@ -219,12 +221,28 @@ class MirrorAveraged(nn.Module):
         return mean
 
 
+class EnsembleBackbone(nn.Module):
+    """Features of several backbones side by side, `[N, 3, S, S]` -> `[N, D_1 + D_2 + ...]`."""
+
+    def __init__(self, members: list[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.num_features = sum(feature_dimension(member) for member in members)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([member(x) for member in self.members], dim=1)
+
+
 def load_backbone(
     representation: Representation, *, test_time_flip: bool = False
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Load the trained backbone, frozen and in `eval()`, and the description beside it."""
     description = read_json(representation.description)
-    backbone = build_backbone(description["backbone"])
+    backbone: nn.Module
+    if description["backbone"] == ENSEMBLE:
+        backbone = EnsembleBackbone([build_backbone(name) for name in description["members"]])
+    else:
+        backbone = build_backbone(description["backbone"])
     backbone.load_state_dict(load_file(representation.backbone))
     if test_time_flip:
         backbone = MirrorAveraged(backbone)

@@ -1,0 +1,28 @@
+"""`longtail ensemble`: one model from several."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Average(StrEnum):
+    logits = "logits"
+    probabilities = "probabilities"
+
+
+def ensemble(
+    member: Annotated[
+        list[Path], typer.Option(help="Directory with `representation` and `tau_norm`; repeat.")
+    ],
+    out: Annotated[Path, typer.Option(help="The joined representation; replaced as a whole.")],
+    average: Annotated[Average, typer.Option(help="What is averaged.")] = Average.logits,
+) -> None:
+    """Join trained models into one.
+
+    Their features stand side by side, and what their chosen heads say is averaged.
+    """
+    from longtail.steps.ensemble import ensemble as step
+
+    step(member, average=average.value, out=out)
