@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from longtail.config.params import SECTIONS
+from longtail.config.params import FLOW
 from tests.pipeline.code_dependencies import dvc_stages, imported_files, named_files
 
 STAGES = dvc_stages()
@@ -49,7 +49,7 @@ def test_stage_calls_the_step_of_its_name_with_the_parameters_of_its_section(sta
 
 
 def test_every_section_is_the_parameters_of_a_stage():
-    assert {name for entry in STAGES.values() for name in entry["params"]} == set(SECTIONS)
+    assert {name for entry in STAGES.values() for name in entry["params"]} == set(FLOW)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -65,7 +65,9 @@ def test_paths_on_the_command_line_are_the_inputs_and_the_output(stage):
 @pytest.mark.parametrize("stage", STAGES)
 def test_options_are_the_paths_of_the_step(stage):
     step = getattr(import_module(f"longtail.steps.{stage}"), stage)
-    wanted = {name.replace("_", "-") for name in inspect.signature(step).parameters} - {"config"}
+    parameters = inspect.signature(step).parameters.values()
+    paths = {parameter.name for parameter in parameters if parameter.annotation is Path}
+    wanted = {name.replace("_", "-") for name in paths}
     given = set(options(stage))
     if stage == "register":  # the command line makes the provenance, from the split
         wanted = wanted - {"provenance"} | {"split"}

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from longtail.artifacts import Evaluation, Split, Validation
-from longtail.config.params import SECTIONS, load_section
+from longtail.config.params import FLOW, load_section
 from longtail.files import read_json
 from longtail.steps.classify import classify
 from longtail.steps.embed import embed
@@ -50,12 +50,12 @@ def shrink(params: dict[str, Any], root: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("preset", PRESETS, ids=[preset.stem for preset in PRESETS])
 def test_a_preset_runs_at_a_tiny_size(preset: Path, tmp_path: Path) -> None:
     # As it stands, every section is valid, and there: DVC refuses a parameter file that lacks one.
-    assert list(yaml.safe_load(preset.read_text())) == list(SECTIONS)
-    for name, model in SECTIONS.items():
+    assert list(yaml.safe_load(preset.read_text())) == list(FLOW)
+    for name, model in FLOW.items():
         load_section(preset, name, model)
     params = tmp_path / "params.yaml"
     params.write_text(yaml.safe_dump(shrink(yaml.safe_load(preset.read_text()), tmp_path)))
-    read = {name: load_section(params, name, model) for name, model in SECTIONS.items()}
+    read = {name: load_section(params, name, model) for name, model in FLOW.items()}
     images, tables = tmp_path / "images", Split(tmp_path / "split")
     fingerprint(read["ingest"], out=tmp_path / "source.json")
     ingest(read["ingest"], source=tmp_path / "source.json", out=images)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from longtail.config.params import SECTIONS, load_section
+from longtail.config.params import FLOW, load_section
 from longtail.errors import LongtailError
 from longtail.files import write_json
 
@@ -36,7 +36,7 @@ def provenance(*, params: Path, split: Path) -> dict[str, Any]:
         "split_md5": dvc_directory_md5(split),
         "params": {
             name: load_section(params, name, model).model_dump(mode="json")
-            for name, model in SECTIONS.items()
+            for name, model in FLOW.items()
         },
     }
 

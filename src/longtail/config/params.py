@@ -13,7 +13,7 @@ from longtail.config.split import SplitConfig, ValidateConfig
 from longtail.config.training import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
 from longtail.errors import LongtailError
 
-SECTIONS: dict[str, type[Section]] = {
+FLOW: dict[str, type[Section]] = {
     "ingest": IngestConfig,
     "split": SplitConfig,
     "validate": ValidateConfig,
@@ -24,8 +24,8 @@ SECTIONS: dict[str, type[Section]] = {
     "evaluate": EvaluateConfig,
     "gate": GateConfig,
     "register": RegisterConfig,
-    "search": SearchConfig,
 }
+SECTIONS: dict[str, type[Section]] = {**FLOW, "search": SearchConfig}
 
 
 def load_section(params: Path, name: str, model: type[S]) -> S:
