@@ -176,7 +176,8 @@ class Representation:
 class Search:
     """`search.json`: `weight_decay`, its `score`, `tau`, `score_with_tau`, `select_by`, `trials`.
 
-    A trial is `{number, weight_decay, state (COMPLETE, PRUNED, FAIL), score, by_epoch, error}`.
+    A trial is `{number, weight_decay, state (COMPLETE, PRUNED, FAIL), score, by_epoch, error}`;
+    `tau_trials` is a list of the same with `tau`, empty for a head that is not linear.
     """
 
     root: Path
@@ -192,6 +193,11 @@ class Search:
     @property
     def learning_plot(self) -> Path:
         return self.root / "learning.png"
+
+    @property
+    def tau_plot(self) -> Path:
+        """Missing for a head that is not linear."""
+        return self.root / "tau.png"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Super-classes and a novel class through the whole flow, from a table of real digits."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from longtail.steps.split import split
 from longtail.steps.tau_norm import tau_norm
 from longtail.steps.validate import validate
 from tests.steps.ingest_fixtures import run_ingest
-from tests.steps.tiny_source import write_tiny_source
+from tests.steps.tiny_source import ROUND, STRAIGHT, write_tiny_source
 
 SIZES = {"train": 40, "val": 10, "test": 15}
 
@@ -145,3 +146,21 @@ def test_a_hierarchy_without_super_classes_is_refused(tmp_path):
     plain = {"images": images, "split": tmp_path / "split", "validation": tmp_path / "validation"}
     with pytest.raises(LongtailError, match="needs super-classes"):
         train(plain, tmp_path / "out")
+
+
+def test_a_folder_tree_gives_the_levels(tmp_path):
+    write_tiny_source(tmp_path / "flat", sizes={"train": 30})
+    for name in (*ROUND, *STRAIGHT):
+        above = "round" if name in ROUND else "straight"
+        shutil.copytree(tmp_path / "flat" / name, tmp_path / "tree" / above / name)
+    source = {"kind": "folder", "root": str(tmp_path / "tree"), "levels": 2}
+    images = run_ingest(tmp_path, source).root
+    share = {"share": 0.2}
+    config = {"law": "natural", "val": share, "test": {"distribution": "as_is", **share}}
+    split(parse(SplitConfig, config, where="split"), images=images, out=tmp_path / "split")
+    rules = ValidateConfig(image_checks=0)
+    validate(rules, images=images, split=tmp_path / "split", out=tmp_path / "validation")
+    tree = {"images": images, "split": tmp_path / "split", "validation": tmp_path / "validation"}
+    report = evaluated(tree, train(tree, tmp_path / "representation"), tmp_path)
+    assert report["super_classes"]["names"] == ["round", "straight"]
+    assert report["super_classes"]["head"]["accuracy"] > 0.6

@@ -8,23 +8,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pyarrow.parquet as pq
 import pytest
-import torch
 import yaml
 
 from longtail.artifacts import Search, Split
-from longtail.commands.search import set_weight_decay
 from longtail.config.search import SearchConfig
 from longtail.config.section import parse
 from longtail.config.split import SplitConfig
 from longtail.config.training import RepresentConfig
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, write_json
-from longtail.holding_out import held_out
 from longtail.steps.search import search
 from longtail.steps.split import split
+from longtail.steps.study import alone_in
 from tests.steps.ingest_fixtures import run_ingest
 from tests.steps.tiny_source import write_tiny_source
 from tests.steps.validate_fixtures import digits, write_artifacts
@@ -38,6 +35,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     images, split = write_artifacts(root, digits())
     tables = Split(split)
     write_json(root / "passed.json", {"split": file_digest(tables.profile)})
+    for unread in (tables.val, tables.test):
+        unread.unlink()
     return {
         "images": images,
         "train": tables.train,
@@ -52,13 +51,6 @@ def run(inputs: dict[str, Path], out: Path, *, stage1: dict[str, Any] | None = N
     return read_json(Search(out).result)
 
 
-def test_held_out_images_keep_every_class_on_both_sides():
-    labels = torch.repeat_interleave(torch.arange(4), torch.tensor([50, 10, 2, 1]))
-    chosen = held_out(labels, share=0.2, generator=torch.Generator().manual_seed(0))
-    assert torch.bincount(labels[chosen], minlength=4).tolist() == [10, 2, 1, 0]
-    assert torch.bincount(labels[~chosen], minlength=4).tolist() == [40, 8, 1, 1]
-
-
 def test_the_best_finished_trial_wins_and_a_second_search_says_the_same(inputs, tmp_path):
     result = run(inputs, tmp_path / "a", prune=False)
     scores = {row["weight_decay"]: row["score"] for row in result["trials"]}
@@ -67,8 +59,33 @@ def test_the_best_finished_trial_wins_and_a_second_search_says_the_same(inputs, 
     assert 0 <= result["tau"] <= 2
     again = run(inputs, tmp_path / "b", prune=False)
     assert again == result
-    for name in ("search.json", "scores.png", "learning.png"):
-        assert file_digest(tmp_path / "a" / name) == file_digest(tmp_path / "b" / name)
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+
+
+def digests(out: Path) -> dict[str, str]:
+    return {path.name: file_digest(path) for path in sorted(out.iterdir())}
+
+
+def test_a_search_that_is_complete_trains_nothing_again(inputs, tmp_path):
+    run(inputs, tmp_path / "out")
+    before = digests(tmp_path / "out")
+    (trained,) = tmp_path.glob(".out.study/*/trial-*/backbone.safetensors")
+    written = trained.stat().st_mtime_ns
+    run(inputs, tmp_path / "out")
+    assert digests(tmp_path / "out") == before and trained.stat().st_mtime_ns == written
+
+
+def test_tau_is_the_best_of_those_tried_of_equal_ones_the_smallest(inputs, tmp_path):
+    result = run(inputs, tmp_path / "out", trials=1, tau_trials=12)
+    tried = {row["tau"]: row["score"] for row in result["tau_trials"]}
+    assert len(result["tau_trials"]) == 12 and {0.0, 1.0} <= tried.keys()
+    assert result["score_with_tau"] == max(tried.values())
+    assert result["tau"] == min(tau for tau in tried if tried[tau] == max(tried.values()))
+
+
+def test_a_cosine_head_has_no_tau(inputs, tmp_path):
+    result = run(inputs, tmp_path / "out", trials=1, stage1={"head": "cosine"})
+    assert result["tau"] is None and result["tau_trials"] == []
 
 
 def test_the_parts_are_of_the_training_images_alone(inputs, tmp_path):
@@ -117,33 +134,40 @@ def test_a_search_in_which_all_fails_says_why(inputs, tmp_path):
         run(inputs, tmp_path / "out", trials=2, stage1={"learning_rate": 1e12})
 
 
+def test_any_error_of_a_trial_is_recorded(inputs, tmp_path):
+    """Not only those that this package raises on purpose: here the images are gone."""
+    empty = {**inputs, "images": tmp_path / "nowhere"}
+    with pytest.raises(LongtailError, match=r"none of 2 trials.*FileNotFoundError"):
+        run(empty, tmp_path / "out", trials=2)
+
+
+def test_a_trial_that_fails_does_not_end_the_search(inputs, tmp_path):
+    """A step of `learning_rate * weight_decay` above 2 makes every weight grow without bound."""
+    result = run(inputs, tmp_path / "out", trials=6, weight_decay=(1e-5, 1e9), prune=False)
+    states = {row["state"] for row in result["trials"]}
+    assert states == {"COMPLETE", "FAIL"} and len(result["trials"]) == 6
+    assert all((row["state"] == "FAIL") == bool(row["error"]) for row in result["trials"])
+
+
 def test_a_killed_search_goes_on_and_ends_as_an_undisturbed_one(inputs, tmp_path):
     parameters = tmp_path / "params.yaml"
     content = {
-        "represent": {**SMALL, "epochs": 30},
-        "search": {"trials": 3, "prune": False},
+        "represent": {**SMALL, "epochs": 20},
+        "search": {"trials": 3, "startup_trials": 1},
         "register": {"tracking_uri": f"sqlite:///{tmp_path / 'mlflow.db'}"},
     }
     parameters.write_text(yaml.safe_dump(content))
     process = command(inputs, parameters, tmp_path / "killed")
     deadline = time.monotonic() + 180
-    while time.monotonic() < deadline and not list(tmp_path.glob(".killed.study/*/trial-*")):
-        time.sleep(0.05)  # the first trial is at its end: the second is about to start
-    time.sleep(1.5)
+    amid = ".killed.study/*/.trial-1.checkpoint/training.pt"
+    while time.monotonic() < deadline and not list(tmp_path.glob(amid)):
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "killed").exists()
     assert command(inputs, parameters, tmp_path / "killed").wait() == 0
     assert command(inputs, parameters, tmp_path / "undisturbed").wait() == 0
-
-    def rows(name: str) -> list[dict[str, Any]]:
-        trials = read_json(Search(tmp_path / name).result)["trials"]
-        return [{k: v for k, v in row.items() if k != "number"} for row in trials]
-
-    assert rows("killed") == rows("undisturbed")
-    (study,) = tmp_path.glob(".killed.study/*/study.db")
-    loaded = optuna.load_study(study_name="weight_decay", storage=f"sqlite:///{study}")
-    assert len(loaded.get_trials(states=(optuna.trial.TrialState.COMPLETE,))) == 3
+    assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
 
 
 def command(inputs: dict[str, Path], parameters: Path, out: Path) -> "subprocess.Popen[bytes]":
@@ -155,10 +179,25 @@ def command(inputs: dict[str, Path], parameters: Path, out: Path) -> "subprocess
     )
 
 
-def test_applying_keeps_the_comments(tmp_path):
-    params = tmp_path / "params.yaml"
-    params.write_text("# mine\nrepresent:\n  weight_decay: 2.0e-4  # the field's\n  epochs: 3\n")
-    set_weight_decay(params, 0.0014051)
-    text = params.read_text()
-    assert "# mine" in text and "# the field's" in text
-    assert yaml.safe_load(text)["represent"] == {"weight_decay": 0.001405, "epochs": 3}
+def test_a_second_search_on_the_same_study_is_refused(inputs, tmp_path):
+    run(inputs, tmp_path / "out", trials=1)
+    (root,) = tmp_path.glob(".out.study/*")
+    with alone_in(root), pytest.raises(LongtailError, match="another search works in"):
+        run(inputs, tmp_path / "out", trials=2)
+
+
+def test_torchrun_is_refused(inputs, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(LongtailError, match="torchrun started 2"):
+        run(inputs, tmp_path / "out")
+
+
+def test_fewer_epochs_than_warm_up_are_refused(inputs, tmp_path):
+    with pytest.raises(LongtailError, match="warmup_epochs 3 must be below epochs 2"):
+        run(inputs, tmp_path / "out", epochs=2, stage1={"epochs": 9, "warmup_epochs": 3})
+
+
+def test_the_seal_of_another_split_is_refused(inputs, tmp_path):
+    write_json(tmp_path / "passed.json", {"split": "0" * 64})
+    with pytest.raises(LongtailError, match="run validate again"):
+        run({**inputs, "validation": tmp_path / "passed.json"}, tmp_path / "out")

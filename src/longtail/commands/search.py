@@ -1,4 +1,4 @@
-"""`longtail search`: find the weight decay on a part of the training images, and set it."""
+"""`longtail search`: find weight decay and tau on a part of the training images, and set them."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from longtail.commands.cost import recorded
 from longtail.commands.steps import DEFAULT_PARAMS, Images, Params, Profile, Seal, Train
 
 Out = Annotated[Path, typer.Option(help="Result and pictures; the study is kept beside it.")]
-Apply = Annotated[bool, typer.Option("--apply", help="Set represent.weight_decay in the file.")]
+Apply = Annotated[bool, typer.Option("--apply", help="Set what was found in the parameter file.")]
 
 
 def search(
@@ -21,7 +21,7 @@ def search(
     params: Params = DEFAULT_PARAMS,
     apply: Apply = False,
 ) -> None:
-    """Search the weight decay by TPE, then tau.
+    """Search weight decay, then tau, by TPE.
 
     On four fifths of the training images, judged by the last fifth; then `dvc repro` fits all.
     """
@@ -29,11 +29,12 @@ def search(
     from longtail.config.params import load_section
     from longtail.config.promotion import RegisterConfig
     from longtail.config.search import SearchConfig
-    from longtail.config.training import RepresentConfig
+    from longtail.config.training import EmbedConfig, RepresentConfig
     from longtail.files import read_json
     from longtail.io.search_log import log_search
     from longtail.steps.search import search as step
 
+    register = load_section(params, "register", RegisterConfig)
     with recorded("search"):
         step(
             load_section(params, "search", SearchConfig),
@@ -43,39 +44,60 @@ def search(
             profile=profile,
             validation=validation,
             out=out,
+            test_time_flip=load_section(params, "embed", EmbedConfig).test_time_flip,
         )
     result = read_json(Search(out).result)
-    register = load_section(params, "register", RegisterConfig)
-    log_search(register.tracking_uri, register.experiment, result, Search(out))
     _tell(result, out)
+    found = settings(result)
     if apply:
-        set_weight_decay(params, result["weight_decay"])
-        typer.echo(f"{params} has it now; `dvc repro` fits all training images.")
+        set_parameters(params, found)
+        typer.echo(f"{params} has them now; `dvc repro` fits all training images.")
     else:
-        setting = f"represent.weight_decay={result['weight_decay']:.4g}"
-        typer.echo(f"Fit all training images with it: dvc exp run -S {setting}")
+        # ++ sets a key whether the parameter file has it or not.
+        changes = " ".join(f"-S ++{key}={value}" for key, value in found.items())
+        typer.echo(f"Fit all training images with them: dvc exp run {changes}")
+    log_search(register.tracking_uri, register.experiment, result, Search(out))
 
 
-def set_weight_decay(params: Path, value: float) -> None:
-    """Write `represent.weight_decay` into a parameter file; all else stays, comments too."""
+def settings(result: dict[str, Any]) -> dict[str, float]:
+    """Return dotted parameters and their values, rounded to four digits."""
+    found = {"represent.weight_decay": float(f"{result['weight_decay']:.4g}")}
+    if result["tau"] is not None:
+        found["tau_norm.stage1_tau"] = result["tau"]
+    return found
+
+
+def set_parameters(params: Path, values: dict[str, float]) -> None:
+    """Write dotted parameters into a parameter file; all else stays as it is, comments too."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
 
     from longtail.files import whole_file
 
     yaml = YAML()
     yaml.preserve_quotes = True
-    content = yaml.load(params.read_text(encoding="utf-8"))
-    content["represent"]["weight_decay"] = float(f"{value:.4g}")
+    yaml.width = 1_000_000  # long lines stay whole
+    yaml.representer.add_representer(
+        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    content = yaml.load(params.read_text(encoding="utf-8")) or CommentedMap()
+    for dotted, value in values.items():
+        section, key = dotted.split(".")
+        if content.get(section) is None:
+            content[section] = CommentedMap()
+        content[section][key] = value
     with whole_file(params) as partial, partial.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)
 
 
 def _tell(result: dict[str, Any], out: Path) -> None:
     for row in result["trials"]:
-        score = "" if row["score"] is None else f"{100 * row['score']:6.2f} %"
+        score = row["error"] or ""
+        if row["score"] is not None:
+            score = f"{100 * row['score']:6.2f} %"
         state = row["state"].lower()
         typer.echo(f"  weight decay {row['weight_decay']:.3e}  {state:<9} {score}")
     typer.echo(f"Best: {result['weight_decay']:.3e}, {100 * result['score']:.2f} % held out")
     if result["tau"] is not None:
-        share = 100 * result["score_with_tau"]
-        typer.echo(f"With tau {result['tau']}: {share:.2f} %. Pictures: {out}")
+        typer.echo(f"With tau {result['tau']}: {100 * result['score_with_tau']:.2f} %")
+    typer.echo(f"Pictures: {out}")

@@ -1,4 +1,4 @@
-"""The search for the weight decay, on a part of the training images alone."""
+"""The search for weight decay and tau, on a part of the training images alone."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ Positive = Annotated[float, Field(gt=0.0)]
 
 
 class SearchConfig(Section):
-    """How many weight decays are tried, where, and how they are judged."""
+    """How many weight decays and taus are tried, where, and how they are judged."""
 
     trials: Count = Field(default=12, description="Weight decays that are tried.")
     startup_trials: Count = Field(
@@ -18,6 +18,9 @@ class SearchConfig(Section):
     )
     weight_decay: tuple[Positive, Positive] = Field(
         default=(1e-5, 1e-1), description="Range, searched on a logarithmic scale."
+    )
+    tau_trials: Annotated[int, Field(ge=2)] = Field(
+        default=30, description="Taus in 0..2 that are tried on the best model, 0 and 1 among them."
     )
     held_out: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         default=0.2, description="Share of the training images of each class that judges."

@@ -263,6 +263,11 @@ class TauNormConfig(Section):
 
     max_tau: float = Field(default=2.0, gt=0.0, description="End of the grid that starts at 0.")
     steps: int = Field(default=21, ge=2, description="Values on the grid, both ends included.")
+    stage1_tau: float | None = Field(
+        default=None,
+        ge=0.0,
+        description="Of the stage-1 head, as `longtail search` found it; default: chosen on val.",
+    )
     select_by: Literal["balanced_accuracy", "accuracy"] = Field(
         default="balanced_accuracy", description="Val metric that chooses tau and the head."
     )

@@ -30,6 +30,19 @@ def plot_search(result: dict[str, Any]) -> Figure:
     return figure
 
 
+def plot_tau(result: dict[str, Any]) -> Figure:
+    """Draw the held-out score of the best trial's head against tau."""
+    with styled():
+        figure, axes = new_figure(height=3.2)
+        rows = sorted(result["tau_trials"], key=lambda row: float(row["tau"]))
+        taus, scores = [row["tau"] for row in rows], [100 * row["score"] for row in rows]
+        axes.plot(taus, scores, marker="o", color=FINISHED)
+        axes.axvline(result["tau"], color=INK, linewidth=0.8, linestyle=":")
+        axes.set_xlabel(f"tau (best: {result['tau']:.2f})")
+        axes.set_ylabel(f"{result['select_by'].replace('_', ' ')}, held out, %")
+    return figure
+
+
 def plot_learning(result: dict[str, Any]) -> Figure:
     """Draw the held-out score of every trial by epoch, the best one in bold."""
     with styled():

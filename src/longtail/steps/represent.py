@@ -41,7 +41,7 @@ def represent(
     Raises:
         LongtailError: the split did not pass validation, or the parameters do not fit together.
     """
-    split_digest = _validated(profile, validation)
+    split_digest = validated_split(profile, validation)
     description = _describe(config, read_json(profile), split_digest)
     description |= _super_classes(config, read_json(profile), Images(images))
     _check_absent(config, description)
@@ -64,7 +64,8 @@ def represent(
             shutil.rmtree(checkpoint)
 
 
-def _validated(profile: Path, validation: Path) -> str:
+def validated_split(profile: Path, validation: Path) -> str:
+    """Return the digest of a split's profile; LongtailError if the seal is of another split."""
     digest = file_digest(profile)
     if read_json(validation)["split"] != digest:
         raise LongtailError(

@@ -104,7 +104,8 @@ def _scores_of(head: Head, features: Tensor, labels: Tensor) -> dict[str, float]
 def _curve(
     config: TauNormConfig, name: str, head: Head, features: Tensor, labels: Tensor
 ) -> list[dict[str, Any]]:
-    taus = tau_grid(max_tau=config.max_tau, steps=config.steps)
+    given = config.stage1_tau if name == "stage1" else None
+    taus = tau_grid(max_tau=config.max_tau, steps=config.steps) if given is None else [given]
     return [
         {"head": name, "tau": point.tau, **_scores(point.predictions, labels, head)}
         for point in tau_curve(head.prepare(features), head.weight, taus=taus)

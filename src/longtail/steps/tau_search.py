@@ -1,0 +1,80 @@
+"""The second part of a search: tau for the head of the best trial, on the held-out images."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import optuna
+import torch
+from torch import Tensor
+
+from longtail.artifacts import Images, Representation
+from longtail.data import ImageStore
+from longtail.heads import load_heads
+from longtail.metrics import balanced_accuracy
+from longtail.models import load_backbone, normalize
+from longtail.steps import study
+from longtail.tau_norm import tau_normalize
+
+MAX_TAU = 2.0
+TAU_STEP = 0.01
+STARTUP_TRIALS = 8
+CHUNK = 512
+
+
+def search_tau(
+    taus: optuna.Study,
+    *,
+    images: Path,
+    table: Path,
+    representation: Path,
+    select_by: Literal["balanced_accuracy", "accuracy"],
+    test_time_flip: bool,
+    trials: int,
+    seed: int,
+) -> list[study.Row]:
+    """Try taus in 0..2, 0 and 1 first, on the images of `table`; none if the head is not linear."""
+    head = load_heads(Representation(representation).head)["stage1"]
+    if head.kind != "linear":
+        return []
+    features, labels = _features(images, table, representation, test_time_flip=test_time_flip)
+    prepared = head.prepare(features)
+    judge = _judge(select_by, labels, classes=len(head.weight))
+
+    def score(trial: optuna.Trial) -> float:
+        tau = trial.suggest_float("tau", 0.0, MAX_TAU, step=TAU_STEP)
+        logits = prepared @ tau_normalize(head.weight, tau=tau).T  # [N, C]
+        return judge(logits.max(dim=1).indices)
+
+    for tau in (0.0, 1.0):
+        taus.enqueue_trial({"tau": tau}, skip_if_exists=True)
+    study.run(taus, score, trials=trials, startup_trials=STARTUP_TRIALS, seed=seed)
+    return study.rows(taus, "tau")
+
+
+def _judge(
+    select_by: Literal["balanced_accuracy", "accuracy"], labels: Tensor, *, classes: int
+) -> Callable[[Tensor], float]:
+    if select_by == "accuracy":
+        return lambda predictions: (predictions == labels).double().mean().item()
+    return lambda predictions: balanced_accuracy(
+        predictions.numpy(), labels.numpy(), num_classes=classes
+    )
+
+
+@torch.no_grad()
+def _features(
+    images: Path, table: Path, representation: Path, *, test_time_flip: bool
+) -> tuple[Tensor, Tensor]:
+    backbone, description = load_backbone(
+        Representation(representation), test_time_flip=test_time_flip
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    backbone = backbone.to(device)
+    store = ImageStore(Images(images), table, size=description["image_size"])
+    mean, std = description["mean"], description["std"]
+    parts = [
+        backbone(normalize(pixels.to(device), mean=mean, std=std)).float().cpu()
+        for pixels in store.batches(CHUNK)
+    ]
+    return torch.cat(parts), store.labels

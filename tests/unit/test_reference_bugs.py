@@ -1,0 +1,74 @@
+"""Bugs of public reference implementations that no other test here names.
+
+The others: the modulator of weighted focal and the flat `beta = 0.9` in `test_class_weights`, losses
+on softmax outputs in `test_sigmoid_losses`, overflow in `test_losses`, moving BatchNorm in
+`test_models`, empty groups in `test_metrics`, group edges in `test_profiles`, schedules one epoch
+late in `test_schedules`, and choices on the test split in `test_dvc_graph`.
+"""
+
+import pytest
+import torch
+
+from longtail.config.training import RepresentConfig
+from longtail.data import ImageStore
+from longtail.distributed import World
+from longtail.stage2 import Labelled, Training, crt
+from longtail.steps.stage1 import build_network, build_trainer
+
+COUNTS = [60, 30, 6]
+LABELS = torch.repeat_interleave(torch.arange(3), torch.tensor(COUNTS))
+
+
+class Labels(ImageStore):
+    """A store that has labels alone."""
+
+    def __init__(self) -> None:
+        self.labels = LABELS
+
+
+@pytest.mark.parametrize(
+    ("sampler", "expected"),
+    [
+        ("instance", COUNTS),
+        ("undersampling", [6, 6, 6]),
+        ("oversampling", [60, 60, 60]),
+        ("class_aware", [32, 32, 32]),
+    ],
+)
+def test_the_sampler_that_is_asked_for_reaches_the_training(sampler, expected):
+    config = RepresentConfig(sampler=sampler, epochs=2, warmup_epochs=0)
+    world = World(0, 1, torch.device("cpu"))
+    description = {"classes": ["a", "b", "c"], "class_counts": COUNTS}
+    network = build_network(config, description, world)
+    trainer = build_trainer(config, network, Labels(), description, world)
+    drawn = trainer.recipe.order(0, torch.Generator().manual_seed(0))
+    assert torch.bincount(LABELS[drawn]).tolist() == expected
+
+
+def test_deferred_resampling_changes_the_sampler_at_its_start_and_not_before():
+    config = RepresentConfig(deferred_sampler="undersampling", epochs=10, warmup_epochs=0)
+    world = World(0, 1, torch.device("cpu"))
+    description = {"classes": ["a", "b", "c"], "class_counts": COUNTS}
+    network = build_network(config, description, world)
+    trainer = build_trainer(config, network, Labels(), description, world)
+    sizes = [len(trainer.recipe.order(epoch, torch.Generator())) for epoch in range(10)]
+    assert sizes == [96] * 8 + [18] * 2
+
+
+def test_stage_2_is_kept_however_much_better_stage_1_was():
+    """Its own best epoch counts from nothing: val may well like the representation's head more."""
+    generator = torch.Generator().manual_seed(0)
+    noise = Labelled(torch.randn(1, 96, 4, generator=generator), LABELS)  # nothing to be learnt
+    training = Training(
+        epochs=3,
+        batch_size=16,
+        learning_rate=0.1,
+        weight_decay=0.0,
+        sampler="class_balanced",
+        generator=generator,
+    )
+    fitted = crt(noise, noise, num_classes=3, training=training)
+    assert fitted.best_epoch in (0, 1, 2)
+    assert fitted.history[fitted.best_epoch]["val_balanced_accuracy"] == max(
+        entry["val_balanced_accuracy"] for entry in fitted.history
+    )
