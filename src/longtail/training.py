@@ -142,8 +142,9 @@ class Trainer:
                     log.warning("stopped by SIGTERM; run the same command again to go on")
                     raise SystemExit(143)
                 self._finish_epoch(val)
-                self._save(checkpoint, key)
+                # Before the checkpoint: a run killed in between comes by this epoch again.
                 after_epoch(self.state.history)
+                self._save(checkpoint, key)
         return Outcome(self.state.best_epoch, self.best, self.state.history)
 
     def shift_statistics(self, outcome: Outcome, train: ImageStore, val: ImageStore) -> Outcome:

@@ -200,3 +200,16 @@ def test_temperature_lowers_the_loss_and_moves_no_prediction(inputs, tmp_path):
         assert cooled.argmax(1).equal(plain.argmax(1))
         loss = torch.nn.functional.cross_entropy
         assert loss(cooled, labels) <= loss(plain, labels) + 1e-6
+
+
+def test_a_given_tau_is_that_of_stage_1_alone(inputs, tmp_path):
+    paths = {"features": inputs["features"], "representation": inputs["representation"]}
+    classify(ClassifyConfig(epochs=2, batch_size=8), **paths, out=tmp_path / "classifier")
+    config = TauNormConfig(stage1_tau=0.37, steps=5)
+    tau_norm(config, **paths, classifier=tmp_path / "classifier", out=tmp_path / "tau")
+    points = read_json(TauNorm(tmp_path / "tau").curve)
+    assert [point["tau"] for point in points if point["head"] == "stage1"] == [0.37]
+    assert [point["tau"] for point in points if point["head"] == "stage2"] == [0, 0.5, 1, 1.5, 2]
+    heads = load_heads(TauNorm(tmp_path / "tau").heads)
+    lengths = heads["stage1"].weight.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(heads["stage1_tau"].weight, heads["stage1"].weight / lengths**0.37)

@@ -49,6 +49,7 @@ def test_a_wrong_stage_1_parameter_is_explained(tmp_path, text, message):
         ("{loss: ldam}", "classify: {method: lws}", "needs a linear stage-1 head"),
         ("{loss: ldam}", "classify: {method: max_norm}", "needs a linear stage-1 head"),
         ("{head: cosine}", "tau_norm: {apply_to: [stage1]}", "no\nlength of their own"),
+        ("{head: cosine}", "tau_norm: {stage1_tau: 0.5}", "no\nlength of their own"),
         ("{}", "classify: {loss: ldam}", "cosine head"),
     ],
 )

@@ -1,7 +1,7 @@
 """Bugs of public reference implementations that no other test here names.
 
-The others: the modulator of weighted focal and the flat `beta = 0.9` in `test_class_weights`, losses
-on softmax outputs in `test_sigmoid_losses`, overflow in `test_losses`, moving BatchNorm in
+The others: the modulator of weighted focal and the flat `beta = 0.9` in `test_class_weights`,
+losses on softmax outputs in `test_sigmoid_losses`, overflow in `test_losses`, moving BatchNorm in
 `test_models`, empty groups in `test_metrics`, group edges in `test_profiles`, schedules one epoch
 late in `test_schedules`, and choices on the test split in `test_dvc_graph`.
 """

@@ -66,8 +66,8 @@ def _refuse_combinations(params: Path, content: dict[str, Any]) -> None:
             f"{params}: classify.method: {classify.method} needs a linear stage-1 head, but "
             "represent has a cosine head; use crt, bwlm, ncm or sweep, or head: linear"
         )
-    if cosine and "stage1" in (tau_norm.apply_to or ()):
+    if cosine and ("stage1" in (tau_norm.apply_to or ()) or tau_norm.stage1_tau is not None):
         raise LongtailError(
-            f"{params}: tau_norm.apply_to names stage1, but the rows of its cosine head have no "
-            "length of their own; leave stage1 out, or use a linear head"
+            f"{params}: tau_norm.apply_to or stage1_tau names stage1, but the rows of its cosine "
+            "head have no length of their own; leave stage1 out, or use a linear head"
         )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from longtail.artifacts import Classifier, Features, Representation
 from longtail.class_means import ncm
+from longtail.config.losses import LossSection
 from longtail.config.training import ClassifyConfig
 from longtail.errors import LongtailError
 from longtail.features import read_features
@@ -101,28 +102,21 @@ def _sweep(task: Task) -> tuple[dict[str, Fitted], dict[str, dict[str, Any]]]:
 
 
 def _crt(task: Task) -> Fitted:
-    loss = task.config.loss
-    return crt(
-        task.train,
-        task.val,
-        num_classes=task.num_classes,
-        training=task.training("class_balanced"),
-        loss=build_loss(
-            loss.name, class_counts=task.train.counts(task.num_classes), **loss.settings()
-        ),
-    )
+    return _retrained(task, task.config.loss, sampler="class_balanced")
 
 
 def _bwlm(task: Task) -> Fitted:
-    loss = task.config.bfs
+    return _retrained(task, task.config.bfs, sampler="instance")
+
+
+def _retrained(task: Task, loss: LossSection, *, sampler: str) -> Fitted:
+    counts = task.train.counts(task.num_classes)
     return crt(
         task.train,
         task.val,
         num_classes=task.num_classes,
-        training=task.training("instance"),
-        loss=build_loss(
-            loss.name, class_counts=task.train.counts(task.num_classes), **loss.settings()
-        ),
+        training=task.training(sampler),
+        loss=build_loss(loss.name, class_counts=counts, **loss.settings()),
     )
 
 
