@@ -288,6 +288,8 @@ class Evaluation:
     `metrics.json` is its small flat form for `dvc metrics`: variant -> number by name.
     `predictions.parquet`: `index, id, label` and for each variant `<variant>_prediction` and
     `<variant>_confidence` and `<variant>_rank` (0-based rank of the label among the logits).
+    `held.safetensors`: a few test images by which a registered model is checked: `pixels` (uint8
+    `[n, S, S, 3]`), `index` (int64 `[n]`), and for each variant its logits (float32 `[n, C]`).
     """
 
     root: Path
@@ -303,6 +305,10 @@ class Evaluation:
     @property
     def predictions(self) -> Path:
         return self.root / "predictions.parquet"
+
+    @property
+    def held(self) -> Path:
+        return self.root / "held.safetensors"
 
     @property
     def plots(self) -> Path:
