@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from longtail.artifacts import Evaluation, Representation, TauNorm
 from longtail.config.promotion import EvaluateConfig
@@ -67,6 +68,20 @@ def test_predictions_are_those_of_the_model_applied_directly(
         )
         top = np.asarray(table[f"{name}_rank"]) == 0
         np.testing.assert_array_equal(top, probabilities.argmax(dim=1).numpy() == flow.labels)
+
+
+def test_a_few_images_and_their_logits_are_kept_for_whoever_checks_the_model(
+    flow: Flow, evaluation: Evaluation
+) -> None:
+    held = load_file(evaluation.held)
+    index = held["index"].numpy()
+    assert len(set(index)) == 32 and set(flow.labels[index]) == set(flow.labels)
+    np.testing.assert_array_equal(held["pixels"], flow.pixels[index])
+    table = pq.read_table(evaluation.predictions).to_pandas()
+    for name in load_heads(TauNorm(flow.inputs["tau_norm"]).heads):
+        confidences, predictions = held[name].softmax(dim=1).max(dim=1)
+        np.testing.assert_array_equal(table[f"{name}_prediction"].to_numpy()[index], predictions)
+        np.testing.assert_allclose(table[f"{name}_confidence"][index], confidences, atol=1e-5)
 
 
 def test_report_follows_from_the_predictions(

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from longtail.artifacts import Classifier, Evaluation, Images, Representation, TauNorm
@@ -27,6 +28,8 @@ from longtail.report.page import Picture, render_page
 from longtail.report.published import published_rows
 from longtail.report.series import class_rows, confusion_rows, tau_rows
 from longtail.report.style import png
+
+HELD = 32  # images by which a registered model is checked
 
 
 def evaluate(
@@ -73,6 +76,7 @@ def evaluate(
         confidence=config.confidence,
         bins=config.calibration_bins,
     )
+    held = _held(store, backbone, heads, description)
     report["super_classes"] = _levels(description, outcomes, super_predictions)
     material = Material(
         report=report,
@@ -89,6 +93,7 @@ def evaluate(
         write_json(artifact.report, report)
         write_json(artifact.metrics, flat_metrics(report))
         pq.write_table(_predictions(test, outcomes), artifact.predictions)
+        save_file(held, artifact.held)
         page = render_page(
             report,
             profile=split,
@@ -142,6 +147,20 @@ def _measure(
             bar.update(len(own))
     outcomes = {name: join_outcomes(batches) for name, batches in parts.items()}
     return outcomes, torch.cat(super_parts).numpy() if super_parts else None
+
+
+def _held(
+    store: ImageStore, backbone: nn.Module, heads: dict[str, Head], description: dict[str, Any]
+) -> dict[str, Tensor]:
+    """Images spread evenly over the test table, and what every variant says of them."""
+    index = torch.linspace(0, len(store) - 1, min(HELD, len(store))).long()
+    pixels = store.decode(index)
+    device = next(backbone.parameters()).device
+    with torch.inference_mode():
+        batch = normalize(pixels.to(device), mean=description["mean"], std=description["std"])
+        features = backbone(batch).float().cpu()  # [n, D]
+        logits = {name: head.logits(features).contiguous() for name, head in heads.items()}
+    return {"pixels": pixels, "index": index, **logits}
 
 
 def _super_head(representation: Representation, description: dict[str, Any]) -> Head | None:
