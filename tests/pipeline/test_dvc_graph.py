@@ -69,8 +69,8 @@ def test_options_are_the_paths_of_the_step(stage):
     paths = {parameter.name for parameter in parameters if parameter.annotation is Path}
     wanted = {name.replace("_", "-") for name in paths}
     given = set(options(stage))
-    if stage == "register":  # the command line makes the provenance, from the split
-        wanted = wanted - {"provenance"} | {"split"}
+    if stage == "register":  # the command line makes the provenance
+        wanted = wanted - {"provenance"}
     assert given == wanted
 
 

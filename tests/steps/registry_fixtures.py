@@ -12,7 +12,15 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
-from longtail.artifacts import Champion, Evaluation, Gate, Registration, Representation, TauNorm
+from longtail.artifacts import (
+    Champion,
+    Evaluation,
+    Gate,
+    Registration,
+    Representation,
+    Split,
+    TauNorm,
+)
 from longtail.config.promotion import GateConfig, RegisterConfig
 from longtail.files import file_digest, read_json, write_json
 from longtail.heads import Head, save_heads
@@ -185,12 +193,16 @@ class Workspace:
             "params": {"represent": {"epochs": 3, "augment": {"auto": None}}},
         }
         write_json(provenance, content)
+        split = Split(self.root / "split")
+        split.root.mkdir(exist_ok=True)
+        write_json(split.profile, {"law": "exp", "imbalance_factor": 20.0})
         register(
             self.config,
             gate=self.root / "gate",
             evaluation=self.evaluation,
             representation=self.representation,
             tau_norm=self.tau_norm,
+            split=split.root,
             provenance=provenance,
             out=self.root / "register",
         )

@@ -134,12 +134,19 @@ def test_the_run_holds_parameters_metrics_evidence_and_the_split(at, history):
     assert dataset.dataset.digest == "0123456789abcdef0123456789abcdef.dir"
     stored = {
         entry.path
-        for directory in ("evaluation", "evaluation/plots", "gate", "representation", "tau_norm")
+        for directory in (
+            "evaluation",
+            "evaluation/plots",
+            "gate",
+            "representation",
+            "split",
+            "tau_norm",
+        )
         for entry in client(work).list_artifacts(run.info.run_id, directory)
     }
     for name in ("index.html", "report.json", "metrics.json", "predictions.parquet"):
         assert f"evaluation/{name}" in stored
-    assert {"evaluation/plots/curve.png", "gate/verdict.json"} <= stored
+    assert {"evaluation/plots/curve.png", "gate/verdict.json", "split/profile.json"} <= stored
     assert {"representation/representation.json", "tau_norm/tau_norm.json"} <= stored
 
 

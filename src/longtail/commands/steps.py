@@ -250,6 +250,7 @@ def register(
             evaluation=evaluation,
             representation=representation,
             tau_norm=tau_norm,
+            split=split,
             provenance=provenance,
             out=out,
         )

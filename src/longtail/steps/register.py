@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from longtail.artifacts import Evaluation, Gate, Registration, Representation, TauNorm
+from longtail.artifacts import Evaluation, Gate, Registration, Representation, Split, TauNorm
 from longtail.config.promotion import RegisterConfig
 from longtail.errors import LongtailError
 from longtail.files import content_digest, file_digest, read_json, whole_directory, write_json
@@ -32,6 +32,7 @@ class Inputs:
     gate: Gate
     representation: Representation
     tau_norm: TauNorm
+    split: Split
 
     @property
     def candidate(self) -> registry.Candidate:
@@ -51,6 +52,7 @@ def register(
     evaluation: Path,
     representation: Path,
     tau_norm: Path,
+    split: Path,
     provenance: Path,
     out: Path,
 ) -> None:
@@ -70,6 +72,7 @@ def register(
         gate=Gate(gate),
         representation=Representation(representation),
         tau_norm=TauNorm(tau_norm),
+        split=Split(split),
     )
     _require_same_candidate(inputs)
     with tracking.connect(config.tracking_uri) as tracker:
@@ -163,6 +166,7 @@ def _log_evidence(inputs: Inputs) -> None:
         {
             inputs.evaluation.root: tracking.EVALUATION,
             inputs.gate.root: "gate",
+            inputs.split.profile: "split",
             inputs.representation.description: "representation",
             inputs.representation.history: "representation",
             inputs.tau_norm.choice: "tau_norm",
