@@ -29,7 +29,7 @@ bench: install  ## Measure speed ratios; writes bench/results.json
 	$(BIN)/python -m bench
 
 lock: install  ## Resolve pyproject.toml into requirements.lock again
-	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --group dev \
+	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --group dev --extra onnx \
 	  --quiet pyproject.toml -o requirements.lock
 
 clean:  ## Remove what runs and tools wrote, the environment excepted
