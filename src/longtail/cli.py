@@ -12,7 +12,9 @@ import typer
 import longtail
 from longtail.commands import steps
 from longtail.commands.ensemble import ensemble
+from longtail.commands.pin import pin
 from longtail.commands.search import search
+from longtail.commands.study import app as study
 from longtail.errors import LongtailError
 
 app = typer.Typer(
@@ -25,6 +27,8 @@ app = typer.Typer(
 steps.add_to(app)
 app.command()(search)
 app.command()(ensemble)
+app.add_typer(study, name="study")
+app.command()(pin)
 
 
 def main() -> None:

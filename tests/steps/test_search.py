@@ -21,7 +21,7 @@ from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, write_json
 from longtail.steps.search import search
 from longtail.steps.split import split
-from longtail.steps.study import alone_in
+from longtail.steps.trials import alone_in
 from tests.steps.ingest_fixtures import run_ingest
 from tests.steps.tiny_source import write_tiny_source
 from tests.steps.validate_fixtures import digits, write_artifacts

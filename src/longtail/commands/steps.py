@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from longtail.commands.cost import recorded
+from longtail.cost import recorded
 
 Params = Annotated[Path, typer.Option(help="Parameter file; the step reads its own section.")]
 Source = Annotated[Path, typer.Option(help="Fingerprint of the source, from `fingerprint`.")]

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from longtail.config.ingest import IngestConfig
-from longtail.config.promotion import EvaluateConfig, GateConfig, RegisterConfig
+from longtail.config.promotion import EvaluateConfig, GateConfig, RegisterConfig, ReportConfig
 from longtail.config.search import SearchConfig
 from longtail.config.section import S, Section, nearest, parse
 from longtail.config.split import SplitConfig, ValidateConfig
@@ -23,9 +23,20 @@ FLOW: dict[str, type[Section]] = {
     "tau_norm": TauNormConfig,
     "evaluate": EvaluateConfig,
     "gate": GateConfig,
+    "report": ReportConfig,
     "register": RegisterConfig,
 }
 SECTIONS: dict[str, type[Section]] = {**FLOW, "search": SearchConfig}
+
+
+def parse_content(content: dict[str, Any], *, where: str) -> dict[str, Section]:
+    """Return all sections of a flow from plain values; a missing one means all defaults."""
+    sections = {
+        name: parse(model, content.get(name) or {}, where=f"{where}, section `{name}`")
+        for name, model in FLOW.items()
+    }
+    _refuse_combinations(where, content)
+    return sections
 
 
 def load_section(params: Path, name: str, model: type[S]) -> S:
@@ -42,11 +53,11 @@ def load_section(params: Path, name: str, model: type[S]) -> S:
         )
     section = parse(model, content.get(name) or {}, where=f"{params}, section `{name}`")
     if name in ("represent", "classify", "tau_norm"):
-        _refuse_combinations(params, content)
+        _refuse_combinations(str(params), content)
     return section
 
 
-def _refuse_combinations(params: Path, content: dict[str, Any]) -> None:
+def _refuse_combinations(params: str, content: dict[str, Any]) -> None:
     """Refuse methods of one section that those of another do not allow."""
 
     def read(name: str, model: type[S]) -> S:

@@ -21,10 +21,10 @@ from longtail.holding_out import held_out
 from longtail.randomness import generator_at
 from longtail.report.search import plot_learning, plot_search, plot_tau
 from longtail.report.style import png
-from longtail.steps import study
+from longtail.steps import trials
 from longtail.steps.represent import represent, validated_split
-from longtail.steps.study import Row
 from longtail.steps.tau_search import search_tau
+from longtail.steps.trials import Row
 
 DATABASE = "study.db"
 
@@ -70,7 +70,7 @@ def search(
     Source: the report on weight decay and tau-normalisation, sections 2.2 and 2.3; Bergstra et al.,
     Algorithms for Hyper-Parameter Optimization (NeurIPS 2011): TPE.
     """
-    study.refuse_several_processes()
+    trials.refuse_several_processes()
     split_digest = validated_split(profile, validation)
     trained = _with_epochs(represent_config, config.epochs or represent_config.epochs)
     key = content_digest(
@@ -82,11 +82,11 @@ def search(
         ]
     )
     root = out.with_name(f".{out.name}.study") / key[:16]
-    with study.alone_in(root):
+    with trials.alone_in(root):
         parts, seal = _divide(config, train, profile, root)
         inputs = Inputs(config, trained, images, parts, seal, root)
         decays = _search_weight_decay(inputs)
-        best = study.best(decays)
+        best = trials.best(decays)
         if best is None:
             raise LongtailError(
                 f"none of {len(decays)} trials came to its end; the first says: {decays[0].error}"
@@ -127,18 +127,18 @@ def _search_weight_decay(inputs: Inputs) -> list[Row]:
     pruner = optuna.pruners.MedianPruner(
         n_startup_trials=config.startup_trials, n_warmup_steps=inputs.represent.epochs // 5
     )
-    decays = study.opened(
+    decays = trials.opened(
         inputs.root / DATABASE, "weight_decay", pruner=pruner if config.prune else None
     )
-    study.run(
+    trials.run(
         decays,
         lambda trial: _train(trial, inputs),
         trials=config.trials,
         startup_trials=config.startup_trials,
         seed=config.seed,
-        after_trial=lambda: _keep_the_best(inputs, study.rows(decays, "weight_decay")),
+        after_trial=lambda: _keep_the_best(inputs, trials.rows(decays, "weight_decay")),
     )
-    return study.rows(decays, "weight_decay")
+    return trials.rows(decays, "weight_decay")
 
 
 def _train(trial: optuna.Trial, inputs: Inputs) -> float:
@@ -155,14 +155,14 @@ def _train(trial: optuna.Trial, inputs: Inputs) -> float:
             profile=inputs.parts.profile,
             validation=inputs.seal,
             out=out,
-            after_epoch=lambda history: study.report(trial, [entry[score] for entry in history]),
+            after_epoch=lambda history: trials.report(trial, [entry[score] for entry in history]),
         )
     return float(read_json(Representation(out).description)["val"][score])
 
 
 def _keep_the_best(inputs: Inputs, rows: list[Row]) -> None:
     """Remove what the trials trained but for the best so far, which tau is searched on."""
-    best = study.best(rows)
+    best = trials.best(rows)
     for directory in (*inputs.root.glob("trial-*"), *inputs.root.glob(".trial-*")):
         if best is None or directory != inputs.trial(best.number):
             shutil.rmtree(directory)
@@ -171,7 +171,7 @@ def _keep_the_best(inputs: Inputs, rows: list[Row]) -> None:
 def _search_tau(inputs: Inputs, best: Row, *, test_time_flip: bool) -> list[Row]:
     name = f"tau of trial {best.number}{', flipped' if test_time_flip else ''}"
     return search_tau(
-        study.opened(inputs.root / DATABASE, name),
+        trials.opened(inputs.root / DATABASE, name),
         images=inputs.images,
         table=inputs.parts.val,
         representation=inputs.trial(best.number),
@@ -186,7 +186,7 @@ def _write(
     out: Path, config: SearchConfig, best: Row, decays: Sequence[Row], taus: Sequence[Row]
 ) -> None:
     # Ties go to the smaller tau.
-    tau = study.best(sorted(taus, key=lambda row: row.value))
+    tau = trials.best(sorted(taus, key=lambda row: row.value))
     result: dict[str, Any] = {
         "weight_decay": best.value,
         "score": best.score,

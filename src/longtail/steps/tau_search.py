@@ -13,7 +13,7 @@ from longtail.data import ImageStore
 from longtail.heads import load_heads
 from longtail.metrics import balanced_accuracy
 from longtail.models import load_backbone, normalize
-from longtail.steps import study
+from longtail.steps.trials import Row, rows, run
 from longtail.tau_norm import tau_normalize
 
 MAX_TAU = 2.0
@@ -32,7 +32,7 @@ def search_tau(
     test_time_flip: bool,
     trials: int,
     seed: int,
-) -> list[study.Row]:
+) -> list[Row]:
     """Try taus in 0..2, 0 and 1 first, on the images of `table`; none if the head is not linear."""
     head = load_heads(Representation(representation).head)["stage1"]
     if head.kind != "linear":
@@ -48,8 +48,8 @@ def search_tau(
 
     for tau in (0.0, 1.0):
         taus.enqueue_trial({"tau": tau}, skip_if_exists=True)
-    study.run(taus, score, trials=trials, startup_trials=STARTUP_TRIALS, seed=seed)
-    return study.rows(taus, "tau")
+    run(taus, score, trials=trials, startup_trials=STARTUP_TRIALS, seed=seed)
+    return rows(taus, "tau")
 
 
 def _judge(

@@ -14,8 +14,8 @@ COSTS = Path("reports/cost")
 
 
 @contextmanager
-def recorded(step: str) -> Iterator[None]:
-    """Write `reports/cost/<step>.json` once the body succeeds; one record for all processes.
+def recorded(step: str, *, into: Path = COSTS) -> Iterator[None]:
+    """Write `<step>.json` into a directory once the body succeeds; one record for all processes.
 
     `wall_seconds`, `cpu_seconds` (with children), `peak_memory_bytes` (this process and its largest
     child) and `peak_gpu_bytes` (null without a GPU). Libraries that the step imported before are in
@@ -32,7 +32,7 @@ def recorded(step: str) -> Iterator[None]:
         "peak_memory_bytes": _peak_memory(),
         "peak_gpu_bytes": _peak_gpu_memory(),
     }
-    write_json(COSTS / f"{step}.json", record)
+    write_json(into / f"{step}.json", record)
 
 
 def _peak_memory() -> int:

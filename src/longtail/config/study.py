@@ -1,0 +1,52 @@
+"""A study: a grid of parameters over one flow, run cell by cell."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from longtail.config.section import Section
+
+Overrides = dict[str, Any]
+Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
+class StudyConfig(Section):
+    """A study file: dotted parameters on top of a parameter file, for every cell and by axis."""
+
+    base: Path = Field(description="Parameter file that every cell starts from.")
+    set: Overrides = Field(
+        default={}, description="Dotted parameter -> value, for every cell: {represent.epochs: 20}."
+    )
+    axes: dict[str, dict[str, Overrides]] = Field(
+        description="Axis -> its values by name -> dotted parameters: {loss: {ce: {}, ...}}."
+    )
+    seeds: Seeds = Field(default=[0], description="Each cell once a seed (stage 1 and stage 2).")
+    variants: list[str] | None = Field(
+        default=None, description="Rows of the report: stage1, crt, ...; default: all there are."
+    )
+    reference: str | None = Field(
+        default=None, description="Row that the others are compared with; default: the first one."
+    )
+    published: dict[str, str] = Field(
+        default={}, description="Row -> key of the table of published numbers."
+    )
+
+    @field_validator("axes")
+    @classmethod
+    def _axes_have_values(cls, axes: dict[str, Any]) -> dict[str, Any]:
+        for name, values in axes.items():
+            if not values:
+                raise ValueError(f"the axis {name} has no values; name one, or leave the axis out")
+        return axes
+
+    @model_validator(mode="after")
+    def _nothing_is_set_twice(self) -> "StudyConfig":
+        owner: dict[str, str] = {}
+        for axis, values in self.axes.items():
+            for key in {key for overrides in values.values() for key in overrides}:
+                if owner.setdefault(key, axis) != axis:
+                    raise ValueError(f"the axes {owner[key]} and {axis} both set {key}")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {self.seeds} name one twice")
+        return self

@@ -1,0 +1,1 @@
+"""Grids of whole flows: which method is best on this long tail, with error bars."""

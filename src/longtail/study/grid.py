@@ -1,0 +1,99 @@
+"""From a study file to its cells: the parameters of each, checked before anything runs."""
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from longtail.config.params import FLOW, parse_content
+from longtail.config.section import Section, parse
+from longtail.config.study import StudyConfig
+from longtail.errors import LongtailError
+
+SEEDED = ("represent", "embed", "classify")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the flow: its place in the grid and the sections of its parameters."""
+
+    values: dict[str, str]  # axis -> name of the value
+    seed: int
+    params: dict[str, Section]
+
+    @property
+    def row(self) -> str:
+        """What it is called in tables; the cells of several seeds share it."""
+        return " / ".join(self.values.values()) or "base"
+
+    @property
+    def name(self) -> str:
+        return f"{self.row}, seed {self.seed}"
+
+
+def read_study(path: Path) -> StudyConfig:
+    """Read a study file; `base` is taken relative to it.
+
+    Raises:
+        LongtailError: it is no YAML mapping, or says what no study says.
+    """
+    config = parse(StudyConfig, _mapping(path), where=str(path))
+    return config.model_copy(update={"base": path.parent / config.base})
+
+
+def cells(config: StudyConfig) -> list[Cell]:
+    """Return all cells: the product of the axes in the order of the file, the seeds within.
+
+    Raises:
+        LongtailError: a cell's parameters are wrong; it says which cell.
+    """
+    base = _mapping(config.base)
+    choices = [[(axis, name) for name in values] for axis, values in config.axes.items()]
+    return [
+        _cell(config, base, dict(chosen), seed)
+        for chosen in itertools.product(*choices)
+        for seed in config.seeds
+    ]
+
+
+def _cell(config: StudyConfig, base: dict[str, Any], values: dict[str, str], seed: int) -> Cell:
+    content = {name: dict(base.get(name) or {}) for name in FLOW}
+    overrides = dict(config.set)
+    for axis, name in values.items():
+        overrides |= config.axes[axis][name]
+    where = f"cell {' / '.join(values.values())}, seed {seed}"
+    for dotted, value in overrides.items():
+        _override(content, dotted, value, where=where)
+    for section in SEEDED:
+        content[section]["seed"] = seed
+    return Cell(values, seed, parse_content(content, where=where))
+
+
+def _override(content: dict[str, Any], dotted: str, value: Any, *, where: str) -> None:
+    """Set one dotted parameter; the mappings on its way are copied, cells share none."""
+    *path, key = dotted.split(".")
+    if not path or path[0] not in content:
+        raise LongtailError(
+            f"{where}: `{dotted}` is no parameter of a section; write it as represent.epochs, with "
+            f"one of {', '.join(content)}"
+        )
+    place = content
+    for name in path:
+        inner = place.get(name)
+        place[name] = dict(inner) if isinstance(inner, dict) else {}
+        place = place[name]
+    place[key] = value
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise LongtailError(f"{path} does not exist; name the file of a study, and its base in it")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise LongtailError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise LongtailError(f"{path} is no mapping of sections to values")
+    return content

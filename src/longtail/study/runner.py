@@ -1,0 +1,163 @@
+"""Run the cells of a study side by side, each in a process; what is done already is left alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from longtail.config.ingest import IngestConfig
+from longtail.files import content_digest, read_json, write_json
+from longtail.study.grid import Cell
+from longtail.study.tasks import Task, source_of, tasks
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a cell stands: done, failed (with the error), or waiting; and its tasks."""
+
+    cell: Cell
+    name: str
+    error: str | None
+    tasks: dict[str, Task]
+
+
+def fingerprint_sources(cells: Sequence[Cell], store: Path) -> None:
+    """Look at every source afresh: what changed since has other keys from here on."""
+    from longtail.steps.fingerprint import fingerprint
+
+    for path, config in {
+        source_of(c.params["ingest"], store): c.params["ingest"] for c in cells
+    }.items():
+        assert isinstance(config, IngestConfig)
+        fingerprint(config, out=path)
+
+
+def state(cell: Cell, store: Path) -> State:
+    """Look up what is there of a cell."""
+    source = source_of(cell.params["ingest"], store)
+    if not source.is_file():
+        return State(cell, "waiting", None, {})
+    chain = tasks(cell.params, source=source, store=store)
+    if chain["evaluate"].done:
+        return State(cell, "done", None, chain)
+    failure = failure_of(cell, store)
+    if failure.is_file():
+        return State(cell, "failed", str(read_json(failure)["error"]), chain)
+    return State(cell, "waiting", None, chain)
+
+
+def failure_of(cell: Cell, store: Path) -> Path:
+    """JSON with the `error` of a cell; gone once the cell is tried again."""
+    return _log(cell, store).with_suffix(".json")
+
+
+def run(
+    file: Path,
+    cells: Sequence[Cell],
+    *,
+    store: Path,
+    workers: int,
+    tell: Callable[[str], None],
+) -> list[State]:
+    """Run every cell that is not done; a failed one is recorded and stops no other.
+
+    A kill stops the cells too: training goes on from its checkpoint in the next call.
+
+    Args:
+        file: the study file, read again by every process. cells: all of its cells, in order.
+        store: directory of the results. workers: cells at a time; they share the cores evenly.
+        tell: gets a line whenever a cell ends.
+    """
+    fingerprint_sources(cells, store)
+    waiting = [i for i, cell in enumerate(cells) if state(cell, store).name != "done"]
+    started = time.monotonic()
+    with ThreadPoolExecutor(workers) as pool, _children(pool) as children:
+        runs = {
+            pool.submit(_run_one, file, i, cells[i], store, workers, children): i for i in waiting
+        }
+        for count, future in enumerate(as_completed(runs), start=1):
+            future.result()
+            elapsed = (time.monotonic() - started) / 60
+            left = elapsed / count * (len(waiting) - count)
+            ended = state(cells[runs[future]], store)
+            tell(
+                f"{count} of {len(waiting)}: {ended.cell.name}: {ended.error or ended.name}; "
+                f"{elapsed:.0f} min, about {left:.0f} to go"
+            )
+    return [state(cell, store) for cell in cells]
+
+
+def _run_one(
+    file: Path,
+    index: int,
+    cell: Cell,
+    store: Path,
+    workers: int,
+    children: "_Children",
+) -> None:
+    failure, log = failure_of(cell, store), _log(cell, store)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    failure.unlink(missing_ok=True)
+    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    command = [sys.executable, "-m", "longtail.study.worker", str(file), str(index), str(store)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    with log.open("wb") as output:
+        status = children.run(command, environment, output)
+    if status != 0 and not children.stopping:
+        write_json(failure, {"error": _last_words(log, status), "log": log.name})
+
+
+def _last_words(log: Path, status: int) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    start = next((i for i, line in enumerate(lines) if line.startswith("longtail: ")), -1)
+    return "\n".join(lines[start:]).removeprefix("longtail: ") or f"ended with status {status}"
+
+
+def _log(cell: Cell, store: Path) -> Path:
+    params = {name: section.model_dump(mode="json") for name, section in cell.params.items()}
+    return store / "cells" / f"{content_digest(params)[:16]}.log"
+
+
+class _Children:
+    """The processes of the cells that run now."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def run(self, command: list[str], environment: dict[str, str], output: IO[bytes]) -> int:
+        child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        self._running.append(child)
+        return child.wait()
+
+    def stop(self) -> None:
+        """Let every process write its checkpoint and end."""
+        self.stopping = True
+        for child in self._running:
+            if child.poll() is None:
+                child.terminate()
+
+
+@contextmanager
+def _children(pool: ThreadPoolExecutor) -> Iterator[_Children]:
+    """Yield the children; whatever ends the block early ends them, and starts no more.
+
+    SIGTERM ends it as Ctrl-C does.
+    """
+    children = _Children()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield children
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        children.stop()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
