@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from longtail.config.params import SECTIONS
+from longtail.config.params import FLOW
 
 HEAVY = ("torch", "pandas", "mlflow", "great_expectations", "timm", "boto3", "sklearn")
 
@@ -26,7 +26,7 @@ def longtail(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
 def test_help_names_every_step(tmp_path):
     done = longtail("--help", cwd=tmp_path)
     assert done.returncode == 0
-    for step in (*SECTIONS, "fingerprint", "champion", "demo", "doctor"):
+    for step in (*FLOW, "search", "fingerprint", "champion", "demo", "doctor"):
         assert step in done.stdout
 
 

@@ -7,6 +7,7 @@ import yaml
 
 from longtail.config.ingest import IngestConfig
 from longtail.config.promotion import EvaluateConfig, GateConfig, RegisterConfig, ReportConfig
+from longtail.config.resources import ResourcesConfig
 from longtail.config.search import SearchConfig
 from longtail.config.section import S, Section, nearest, parse
 from longtail.config.split import SplitConfig, ValidateConfig
@@ -26,7 +27,11 @@ FLOW: dict[str, type[Section]] = {
     "report": ReportConfig,
     "register": RegisterConfig,
 }
-SECTIONS: dict[str, type[Section]] = {**FLOW, "search": SearchConfig}
+SECTIONS: dict[str, type[Section]] = {
+    **FLOW,
+    "search": SearchConfig,
+    "resources": ResourcesConfig,
+}
 
 
 def parse_content(content: dict[str, Any], *, where: str) -> dict[str, Section]:

@@ -1,0 +1,102 @@
+"""What the steps get from a cluster: images, CPUs, GPUs, memory, volumes, nodes, time, retries."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from longtail.config.section import Count, Section
+
+# Kubernetes' own form of a quantity: 500m, 2, 1.5, 4Gi, 200M.
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTP]i?)?$")]
+Uri = Annotated[str, Field(pattern=r"^([a-z0-9]+://.+|/.+|)$")]
+
+
+class Toleration(Section):
+    """A taint of nodes on which a step may run all the same."""
+
+    key: str | None = Field(default=None, description="Of the taint; none: any.")
+    operator: Literal["Equal", "Exists"] = Field(default="Exists", description="Of value.")
+    value: str | None = Field(default=None, description="Of the taint, for Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Of the taint; none: any."
+    )
+
+
+class PodConfig(Section):
+    """What one kind of step asks of a node."""
+
+    image: str = Field(
+        default="longtail:0.1.0-cpu",
+        description="Container image; `submit` wants a digest: name@sha256:...",
+    )
+    cpu: Quantity = Field(default="2", description="Requested CPUs.")
+    memory: Quantity = Field(default="4Gi", description="Requested memory, which is the limit too.")
+    accelerator: str = Field(default="nvidia.com/gpu", description="Resource name of the device.")
+    accelerators: int = Field(
+        default=0, ge=0, description="Devices a pod; stage 1 trains with a process on each."
+    )
+    shared_memory: Quantity | None = Field(
+        default=None, description="/dev/shm as a volume in memory; counts towards `memory`."
+    )
+    scratch: Quantity = Field(default="10Gi", description="Volume at /tmp that ends with the pod.")
+    scratch_class: str | None = Field(
+        default=None, description="Storage class of that volume; none: the node's own disk."
+    )
+    node_selector: dict[str, str] = Field(default={}, description="Labels a node must have.")
+    tolerations: list[Toleration] = Field(default=[], description="Taints that do not matter.")
+    labels: dict[str, str] = Field(
+        default={}, description="Of the pod, e.g. {kueue.x-k8s.io/queue-name: gpus}."
+    )
+    timeout_minutes: Count = Field(default=120, description="The pod is ended after this.")
+    retries: int = Field(default=3, ge=0, description="Of steps whose failures may be passing.")
+
+
+class ShardCache(Section):
+    """Where pods keep the image shards that they fetched from the store."""
+
+    claim: str | None = Field(
+        default=None, description="Volume claim that pods share; none: each has its own, at /tmp."
+    )
+    gigabytes: Annotated[float, Field(gt=0.0)] = Field(
+        default=5.0, description="Ceiling; the shards used last stay."
+    )
+
+
+class ResourcesConfig(Section):
+    """The cluster's side of the pipeline; no step's result depends on it.
+
+    CPU steps get `cpu`; represent, embed and evaluate get `gpu`.
+    """
+
+    cpu: PodConfig = Field(default=PodConfig(), description="Steps without a GPU.")
+    gpu: PodConfig = Field(
+        default=PodConfig(memory="8Gi", timeout_minutes=1440),
+        description="Steps that a GPU makes faster; without `accelerators` they run on CPUs.",
+    )
+    backoff_seconds: Count = Field(default=30, description="Pause before a retry; then doubled.")
+    state: Uri = Field(
+        default="",
+        description="Directory or s3://bucket/prefix that outlives pods: checkpoints, and what "
+        "each run did. Without it a preempted training starts anew.",
+    )
+    image_store: Uri = Field(
+        default="",
+        description="s3://bucket/prefix of the image shards, of which steps fetch what they need; "
+        "empty: the images are handed over whole.",
+    )
+    split_remote: Uri = Field(
+        default="", description="DVC remote that gets every split as a version; empty: none."
+    )
+    shard_cache: ShardCache = Field(default=ShardCache(), description="Of the image store.")
+    environment: dict[str, str] = Field(
+        default={}, description="Variables of all steps, e.g. {AWS_ENDPOINT_URL: http://...}."
+    )
+    secrets: dict[str, dict[str, str]] = Field(
+        default={}, description="Secret -> its key -> the variable that gets the value."
+    )
+
+    @model_validator(mode="after")
+    def _devices_only_for_gpu_steps(self) -> "ResourcesConfig":
+        if self.cpu.accelerators:
+            raise ValueError("cpu.accelerators must be 0; set gpu.accelerators")
+        return self
