@@ -107,7 +107,7 @@ def run_dvc(directory: Path, *arguments: str) -> str:
     if done.returncode:
         reasons = [line[7:] for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
         raise LongtailError(
-            f"dvc {' '.join(arguments)} failed: {'; '.join(reasons) or done.stderr.strip()}"
+            f"dvc {' '.join(arguments)} failed: {'; '.join(reasons).rstrip(' :') or done.stderr}"
         )
     return done.stdout
 
