@@ -24,6 +24,7 @@ TauNorm = Annotated[Path, typer.Option("--tau-norm", help="All heads, from `tau_
 Evaluation = Annotated[Path, typer.Option(help="Report and predictions, from `evaluate`.")]
 Champion = Annotated[Path, typer.Option(help="The registry's champion, from `champion`.")]
 Verdict = Annotated[Path, typer.Option(help="Verdict directory, from `gate`.")]
+Checkpoint = Annotated[Path | None, typer.Option(help="Directory of the checkpoint.")]
 Out = Annotated[Path, typer.Option(help="What is written; replaced as a whole.")]
 DEFAULT_PARAMS = Path("params.yaml")
 
@@ -85,6 +86,7 @@ def represent(
     validation: Seal,
     out: Out,
     params: Params = DEFAULT_PARAMS,
+    checkpoint: Checkpoint = None,
 ) -> None:
     """Stage 1: train the backbone.
 
@@ -104,6 +106,7 @@ def represent(
             profile=profile,
             validation=validation,
             out=out,
+            checkpoint=checkpoint,
         )
 
 

@@ -31,12 +31,17 @@ def represent(
     profile: Path,
     validation: Path,
     out: Path,
+    checkpoint: Path | None = None,
     after_epoch: AfterEpoch = lambda history: None,
 ) -> None:
     """Train on `train`, keep the best epoch by balanced accuracy on `val`, write `Representation`.
 
-    Resumes from `.<out>.checkpoint` beside `out` if that is of the same inputs and parameters;
-    under torchrun every process trains on its share and the first one writes.
+    Resumes from its checkpoint if that is of the same inputs and parameters; under torchrun every
+    process trains on its share and the first one writes.
+
+    Args:
+        checkpoint: directory of the checkpoint, removed at the end; default: `.<out>.checkpoint`
+            beside `out`.
 
     Raises:
         LongtailError: the split did not pass validation, or the parameters do not fit together.
@@ -49,19 +54,24 @@ def represent(
         stores = [_store(config, images, table, processes) for table in (train, val)]
         network = build_network(config, description, processes)
         trainer = build_trainer(config, network, stores[0], description, processes)
-        checkpoint = out.with_name(f".{out.name}.checkpoint")
+        checkpoint = checkpoint or out.with_name(f".{out.name}.checkpoint")
         checkpoint.mkdir(parents=True, exist_ok=True)
-        key = content_digest(
-            [config.model_dump(), split_digest, *(file_digest(table) for table in (train, val))]
-        )
         outcome = trainer.fit(
-            *stores, checkpoint=checkpoint / "training.pt", key=key, after_epoch=after_epoch
+            *stores,
+            checkpoint=checkpoint / "training.pt",
+            key=training_key(config, train=train, val=val, profile=profile),
+            after_epoch=after_epoch,
         )
         if config.shifted_bn:
             outcome = trainer.shift_statistics(outcome, *stores)
         if processes.rank == 0:
             _write(out, config, network, outcome, description)
             shutil.rmtree(checkpoint)
+
+
+def training_key(config: RepresentConfig, *, train: Path, val: Path, profile: Path) -> str:
+    """Return a digest of what a training depends on: a checkpoint of another one is not used."""
+    return content_digest([config.model_dump(), *map(file_digest, (profile, train, val))])
 
 
 def validated_split(profile: Path, validation: Path) -> str:

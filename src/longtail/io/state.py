@@ -1,0 +1,115 @@
+"""What outlives a pod: small files and checkpoints, in a directory or in a bucket."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import boto3
+from boto3.exceptions import Boto3Error
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from longtail.errors import LongtailError
+from longtail.files import whole_file
+
+
+class State(Protocol):
+    """Files by name, a name being a relative path with slashes."""
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names that start with `prefix`, sorted."""
+
+    def fetch(self, name: str, into: Path) -> None:
+        """Write the content of a file into a local one."""
+
+    def store(self, name: str, file: Path) -> None:
+        """Keep the content of a local file under a name, whole or not at all."""
+
+    def remove(self, name: str) -> None:
+        """Forget a file; one that is not there is fine."""
+
+
+def open_state(uri: str) -> State:
+    """Return the state at a local directory or `s3://bucket/prefix`.
+
+    Raises:
+        LongtailError: another scheme, or no bucket.
+    """
+    if uri.startswith("s3://"):
+        return S3State(uri)
+    if "://" in uri:
+        raise LongtailError(f"Unknown kind of state: {uri}. Use a directory or s3://bucket/prefix")
+    return LocalState(Path(uri))
+
+
+class LocalState:
+    """Files below a directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self, prefix: str) -> list[str]:
+        files = (p for p in self.root.rglob("*") if p.is_file() and not p.name.startswith("."))
+        names = (path.relative_to(self.root).as_posix() for path in files)
+        return sorted(name for name in names if name.startswith(prefix))
+
+    def fetch(self, name: str, into: Path) -> None:
+        into.write_bytes((self.root / name).read_bytes())
+
+    def store(self, name: str, file: Path) -> None:
+        with whole_file(self.root / name) as partial:
+            partial.write_bytes(file.read_bytes())
+
+    def remove(self, name: str) -> None:
+        (self.root / name).unlink(missing_ok=True)
+
+
+class S3State:
+    """Objects below `s3://bucket/prefix`; large ones go in parts at the same time.
+
+    Endpoint and credentials come from boto3's usual places; requests are repeated with pauses.
+
+    Raises:
+        LongtailError: the storage refuses or stays silent.
+    """
+
+    def __init__(self, uri: str) -> None:
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        if not bucket:
+            raise LongtailError(f"No bucket in {uri}; write s3://bucket/prefix")
+        self._uri, self._bucket = uri, bucket
+        self._prefix = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
+        with self._explained():
+            retries = Config(retries={"total_max_attempts": 5, "mode": "standard"})
+            self._client = boto3.client("s3", config=retries)
+
+    def names(self, prefix: str) -> list[str]:
+        with self._explained():
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=self._prefix + prefix
+            )
+            keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+        return sorted(key.removeprefix(self._prefix) for key in keys)
+
+    def fetch(self, name: str, into: Path) -> None:
+        with self._explained():
+            self._client.download_file(self._bucket, self._prefix + name, str(into))
+
+    def store(self, name: str, file: Path) -> None:
+        with self._explained():
+            self._client.upload_file(str(file), self._bucket, self._prefix + name)
+
+    def remove(self, name: str) -> None:
+        with self._explained():
+            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (BotoCoreError, Boto3Error, ClientError, ValueError) as error:
+            raise LongtailError(
+                f"{self._uri}: {error}. Check resources.state, AWS_ENDPOINT_URL, and that the "
+                "credentials may list, read, write and delete there"
+            ) from error
