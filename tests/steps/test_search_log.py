@@ -8,7 +8,7 @@ import pytest
 
 from longtail.artifacts import Search
 from longtail.io.search_log import log_search
-from longtail.io.tracking import connect
+from longtail.io.connection import connect
 
 
 def row(number: int, state: str, **changes: Any) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from longtail.errors import LongtailError
-from longtail.io.tracking import Tracker, logged_model
+from longtail.io.connection import Tracker
+from longtail.io.tracking import logged_model
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous-champion", "challenger"
 INCUMBENT, NONE = "incumbent_version", "none"

@@ -9,7 +9,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from longtail.artifacts import Search
 from longtail.files import content_digest
-from longtail.io.tracking import Tracker, connect, experiment, finished_run, outer_run, recording
+from longtail.io.connection import Tracker, connect
+from longtail.io.tracking import experiment, finished_run, outer_run, recording
 
 STATUS = {
     "COMPLETE": RunStatus.FINISHED,

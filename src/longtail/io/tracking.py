@@ -1,67 +1,23 @@
 """MLflow runs: one for every candidate that the gate judged."""
 
-import logging
 import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pandas as pd
 from mlflow.data.pandas_dataset import from_pandas
-from mlflow.exceptions import MlflowException
-from requests import RequestException
-from sqlalchemy.exc import SQLAlchemyError
 
-from longtail.errors import LongtailError
+from longtail.io.connection import Tracker, masked
 from longtail.io.database import opening, sqlite_file
-
-# A fresh database, and an environment without pip, are announced with lines that look like trouble.
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
 
 EVALUATION = "evaluation"
 MAX_PARAMETER_LENGTH = 6000
 MAX_DIGEST_LENGTH = 36
-
-
-@dataclass(frozen=True)
-class Tracker:
-    """An open connection to an MLflow server or database."""
-
-    uri: str
-    client: mlflow.MlflowClient
-
-
-@contextmanager
-def connect(tracking_uri: str) -> Iterator[Tracker]:
-    """Open the tracking store and registry at `tracking_uri`; a local database is created.
-
-    Raises:
-        LongtailError: MLflow cannot be reached, or refused what was asked of it.
-    """
-    try:
-        with opening(tracking_uri):
-            mlflow.set_tracking_uri(tracking_uri)
-            mlflow.set_registry_uri(tracking_uri)
-            client = mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-            client.search_experiments(max_results=1)
-        yield Tracker(tracking_uri, client)
-    except (MlflowException, SQLAlchemyError, RequestException) as error:
-        first_line = masked(str(error).partition("\n")[0])
-        raise LongtailError(
-            f"MLflow at {masked(tracking_uri)} failed: {first_line}; "
-            "check that it runs, register.tracking_uri, and your credentials"
-        ) from error
-
-
-def masked(text: str) -> str:
-    """Replace the password in every URI of a text."""
-    return re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", text)
 
 
 def experiment(tracker: Tracker, name: str) -> str:
@@ -72,13 +28,18 @@ def experiment(tracker: Tracker, name: str) -> str:
     found = tracker.client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    database = sqlite_file(tracker.uri)
-    location = None if database is None else (database.resolve().parent / "mlruns").as_uri()
     with opening(tracker.uri):
         found = tracker.client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
+        location = artifact_location(tracker)
         return str(tracker.client.create_experiment(name, artifact_location=location))
+
+
+def artifact_location(tracker: Tracker) -> str | None:
+    """Return where artifacts of new experiments go: beside a local database; else None."""
+    database = sqlite_file(tracker.uri)
+    return None if database is None else (database.resolve().parent / "mlruns").as_uri()
 
 
 def finished_run(tracker: Tracker, *, experiment_id: str, tags: Mapping[str, str]) -> str | None:

@@ -36,11 +36,12 @@ def _look_up(
     config: RegisterConfig, evaluation: Evaluation, out: Champion
 ) -> dict[str, Any] | None:
     from longtail.io import registry, tracking
+    from longtail.io.connection import connect
 
     candidate = registry.Candidate(
         digest=file_digest(evaluation.predictions), chosen=read_json(evaluation.report)["chosen"]
     )
-    with tracking.connect(config.tracking_uri) as tracker:
+    with connect(config.tracking_uri) as tracker:
         version = registry.incumbent(tracker, config.model_name, candidate=candidate)
         if version is None:
             return None

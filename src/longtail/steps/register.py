@@ -16,6 +16,7 @@ from longtail.errors import LongtailError
 from longtail.files import content_digest, file_digest, read_json, whole_directory, write_json
 from longtail.heads import load_heads, save_heads
 from longtail.io import export, registry, tracking
+from longtail.io.connection import Tracker, connect
 from longtail.models import load_backbone
 from longtail.serving import ServedModel
 
@@ -75,7 +76,7 @@ def register(
         split=Split(split),
     )
     _require_same_candidate(inputs)
-    with tracking.connect(config.tracking_uri) as tracker:
+    with connect(config.tracking_uri) as tracker:
         record = _record(tracker, config, inputs)
     with whole_directory(out) as partial:
         write_json(Registration(partial).record, record)
@@ -90,7 +91,7 @@ def _require_same_candidate(inputs: Inputs) -> None:
         )
 
 
-def _record(tracker: tracking.Tracker, config: RegisterConfig, inputs: Inputs) -> dict[str, Any]:
+def _record(tracker: Tracker, config: RegisterConfig, inputs: Inputs) -> dict[str, Any]:
     name, outcome = config.model_name, inputs.verdict["outcome"]
     version = registry.find(tracker, name, candidate=inputs.candidate)
     itself = None if version is None else str(version.version)
@@ -135,9 +136,7 @@ def _judgement(inputs: Inputs) -> dict[str, str]:
     }
 
 
-def _run(
-    tracker: tracking.Tracker, config: RegisterConfig, inputs: Inputs, *, with_model: bool
-) -> str:
+def _run(tracker: Tracker, config: RegisterConfig, inputs: Inputs, *, with_model: bool) -> str:
     """Return the run that has this verdict on this candidate, logged now if there is none."""
     experiment_id = tracking.experiment(tracker, config.experiment)
     key = inputs.candidate.tags() | _judgement(inputs)
