@@ -13,6 +13,7 @@
 | `Evaluation` | evaluate | `reports/evaluation` |
 | `Champion` | champion | `data/champion` |
 | `Gate` | gate | `reports/gate` |
+| `Report` | report | `reports/report` |
 | `Registration` | register | `reports/register` |
 """
 
@@ -51,6 +52,18 @@ QUARANTINE_SCHEMA = pa.schema(
 )
 SPLIT_SCHEMA = pa.schema(
     [MANIFEST_SCHEMA.field(name) for name in ("index", "id", "shard", "row", "label")]
+)
+
+EXAMPLES_SCHEMA = pa.schema(
+    [
+        pa.field("shown_with", pa.int32(), nullable=False),  # label of the class it illustrates
+        pa.field("kind", pa.string(), nullable=False),  # mistake, right or lookalike
+        pa.field("index", pa.int64(), nullable=False),  # as in the manifest
+        pa.field("label", pa.int32(), nullable=False),
+        pa.field("prediction", pa.int32(), nullable=False),  # of the chosen variant
+        pa.field("confidence", pa.float32(), nullable=False),
+        pa.field("image", pa.binary(), nullable=False),  # PNG or JPEG, at most 112 pixels a side
+    ]
 )
 
 
@@ -282,9 +295,11 @@ class Evaluation:
     """The test split, opened once.
 
     `report.json`: `chosen`, `test` (digest, images), `classes` (by label: name, group, train,
-    test), `group_names`, `warnings`, `super_classes` (`{names, head, variants}` as in
-    `longtail.hierarchy.level_metrics`, or null), and `variants`: name -> `{groups: {all | group ->
-    metrics}, per_class: [...], ...}` where a metric is a number, an interval `[low, high]` or null.
+    test), `group_names`, `confidence` (of the intervals), `calibration_bins`, `provenance`,
+    `warnings`, `super_classes` (`{names, of, head, variants}` as in `longtail.hierarchy`,
+    or null), and `variants`: name -> `{tau, groups: {all | group -> metrics}, per_class: [...],
+    weight_norms}` where a metric is a number, an interval `[low, high]` or null; `weight_norms` are
+    those of the head's rows by label, null where their length does not matter.
     `metrics.json` is its small flat form for `dvc metrics`: variant -> number by name.
     `predictions.parquet`: `index, id, label` and for each variant `<variant>_prediction` and
     `<variant>_confidence` and `<variant>_rank` (0-based rank of the label among the logits).
@@ -311,13 +326,14 @@ class Evaluation:
         return self.root / "held.safetensors"
 
     @property
-    def plots(self) -> Path:
-        """PNG pictures, and the tables that `dvc plots` draws."""
-        return self.root / "plots"
+    def examples(self) -> Path:
+        """Parquet of `EXAMPLES_SCHEMA`: small pictures of the best and worst classes."""
+        return self.root / "examples.parquet"
 
     @property
-    def page(self) -> Path:
-        return self.root / "index.html"
+    def plots(self) -> Path:
+        """The tables that `dvc plots` draws."""
+        return self.root / "plots"
 
 
 @dataclass(frozen=True)
@@ -362,3 +378,25 @@ class Registration:
     @property
     def record(self) -> Path:
         return self.root / "registration.json"
+@dataclass(frozen=True)
+class Report:
+    """What people read of a run: one page, a model card, and the pictures as files."""
+
+    root: Path
+
+    @property
+    def page(self) -> Path:
+        """Self-contained HTML: no network, no scripts."""
+        return self.root / "index.html"
+
+    @property
+    def card(self) -> Path:
+        """Markdown."""
+        return self.root / "model_card.md"
+
+    @property
+    def plots(self) -> Path:
+        """PNG pictures."""
+        return self.root / "plots"
+
+

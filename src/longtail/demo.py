@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from longtail.artifacts import Evaluation, Gate, Registration
+from longtail.artifacts import Evaluation, Gate, Registration, Report
 from longtail.errors import LongtailError
 from longtail.files import read_json
 from longtail.report.table import table_columns, variant_table
@@ -41,7 +41,8 @@ def run() -> None:
     _show_registration(console, read_json(Registration(Path("reports/register")).record))
     done = "nothing to do, all is up to date" if _lock() == before else "the flow has run"
     console.print(f"\n[bold]Time[/]      {minutes:.1f} minutes: {done}")
-    console.print(f"[bold]Report[/]    {evaluation.page.resolve()}", soft_wrap=True)
+    page = Report(Path("reports/report")).page
+    console.print(f"[bold]Report[/]    {page.resolve()}", soft_wrap=True)
 
 
 def _repro() -> None:

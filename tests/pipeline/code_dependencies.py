@@ -23,8 +23,9 @@ def imported_files(step: str) -> set[str]:
 
 
 def named_files(stage: str) -> set[str]:
-    """Files of the package among the `deps` of a stage."""
-    return {dep for dep in dvc_stages()[stage].get("deps", []) if dep.startswith("src/")}
+    """Modules of the package among the `deps` of a stage."""
+    deps = dvc_stages()[stage].get("deps", [])
+    return {dep for dep in deps if dep.startswith("src/") and dep.endswith(".py")}
 
 
 def _file(module: str) -> str:

@@ -69,8 +69,8 @@ def test_options_are_the_paths_of_the_step(stage):
     paths = {parameter.name for parameter in parameters if parameter.annotation is Path}
     wanted = {name.replace("_", "-") for name in paths}
     given = set(options(stage))
-    if stage == "register":  # the command line makes the provenance
-        wanted = wanted - {"provenance"}
+    if stage in ("report", "register"):  # the command line makes the provenance
+        wanted = wanted - {"provenance", "costs"}
     assert given == wanted
 
 
@@ -91,8 +91,8 @@ def test_the_test_split_is_read_by_validation_and_evaluation_only():
         for dep in entry.get("deps", [])
         if dep in ("data/split", "data/split/test.parquet")
     }
-    # register names the whole split, but only to record its digest
-    assert readers == {"validate", "evaluate", "register"}
+    # report and register name the whole split, but only to record its digest
+    assert readers == {"validate", "evaluate", "report", "register"}
 
 
 def test_training_waits_for_validation():

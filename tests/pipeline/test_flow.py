@@ -26,7 +26,7 @@ def test_ends_with_a_promoted_version(workspace):
     assert read_json(workspace / "reports/gate/verdict.json")["outcome"] == "promote"
     record = read_json(workspace / "reports/register/registration.json")
     assert record["version"] is not None and "champion" in record["aliases"]
-    assert (workspace / "reports/evaluation/index.html").is_file()
+    assert (workspace / "reports/report/index.html").is_file()
 
 
 def test_a_second_run_only_looks_at_the_world_outside(workspace):

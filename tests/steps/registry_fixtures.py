@@ -17,6 +17,7 @@ from longtail.artifacts import (
     Evaluation,
     Gate,
     Registration,
+    Report,
     Representation,
     Split,
     TauNorm,
@@ -65,8 +66,7 @@ def write_evaluation(
     predicted = np.where(hit, labels, (labels + 1) % 3)
     evaluation = Evaluation(root)
     evaluation.plots.mkdir(parents=True)
-    (evaluation.plots / "curve.png").write_bytes(b"a picture")
-    evaluation.page.write_text("<html>the report</html>", encoding="utf-8")
+    write_json(evaluation.plots / "curve.json", [])
     table = {
         "index": np.arange(len(labels)),
         "id": [f"{first_id + i:064x}" for i in range(len(labels))],
@@ -211,9 +211,14 @@ class Workspace:
     def flow(self) -> dict[str, Any]:
         """Run all three, as `dvc repro` does."""
         self.run_champion()
+        report = Report(self.root / "report")
+        report.root.mkdir(exist_ok=True)
+        report.page.write_text("<html>the report</html>", encoding="utf-8")
+        report.card.write_text("# The model", encoding="utf-8")
         self.run_gate()
         return self.run_register()
 
+            report=report.root,
     def gate_inputs(self) -> dict[str, str]:
         """Digests of what `champion` wrote: equal ones leave `gate` and `register` cached."""
         files = sorted((self.root / "champion").iterdir())

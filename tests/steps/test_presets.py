@@ -43,7 +43,7 @@ def shrink(params: dict[str, Any], root: Path) -> dict[str, Any]:
     stage1["backbone"] = RELATIVES[stage1["backbone"]]
     stage1 |= {"pretrained": None, "image_size": 32, "epochs": 2, "batch_size": 16}
     stage1["warmup_epochs"] = min(1, stage1.get("warmup_epochs", 1))
-    params["evaluate"]["published"] = []
+    params["report"]["published"] = []
     return params
 
 

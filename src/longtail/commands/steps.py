@@ -23,6 +23,8 @@ Classifier = Annotated[Path, typer.Option(help="Stage 2, from `classify`.")]
 TauNorm = Annotated[Path, typer.Option("--tau-norm", help="All heads, from `tau_norm`.")]
 Evaluation = Annotated[Path, typer.Option(help="Report and predictions, from `evaluate`.")]
 Champion = Annotated[Path, typer.Option(help="The registry's champion, from `champion`.")]
+Report = Annotated[Path, typer.Option(help="Page and model card, from `report`.")]
+Validation = Annotated[Path, typer.Option(help="Findings about the data, from `validate`.")]
 Verdict = Annotated[Path, typer.Option(help="Verdict directory, from `gate`.")]
 Checkpoint = Annotated[Path | None, typer.Option(help="Directory of the checkpoint.")]
 Out = Annotated[Path, typer.Option(help="What is written; replaced as a whole.")]
@@ -231,8 +233,45 @@ def gate(
         )
 
 
+def report(
+    evaluation: Evaluation,
+    champion: Champion,
+    gate: Verdict,
+    validation: Validation,
+    split: SplitDir,
+    representation: Representation,
+    classifier: Classifier,
+    tau_norm: TauNorm,
+    out: Out,
+    params: Params = DEFAULT_PARAMS,
+) -> None:
+    """Write the page and the model card."""
+    from longtail.commands.provenance import provenance_file
+    from longtail.config.params import load_section
+    from longtail.config.promotion import ReportConfig
+    from longtail.cost import COSTS
+    from longtail.steps.report import report as step
+
+    with recorded("report"), provenance_file(params=params, split=split) as provenance:
+        step(
+            load_section(params, "report", ReportConfig),
+            evaluation=evaluation,
+            champion=champion,
+            gate=gate,
+            validation=validation,
+            split=split,
+            representation=representation,
+            classifier=classifier,
+            tau_norm=tau_norm,
+            provenance=provenance,
+            costs=COSTS,
+            out=out,
+        )
+
+
 def register(
     gate: Verdict,
+    report: Report,
     evaluation: Evaluation,
     representation: Representation,
     tau_norm: TauNorm,
@@ -250,6 +289,7 @@ def register(
         step(
             load_section(params, "register", RegisterConfig),
             gate=gate,
+            report=report,
             evaluation=evaluation,
             representation=representation,
             tau_norm=tau_norm,
@@ -271,5 +311,6 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     evaluate,
     champion,
     gate,
+    report,
     register,
 )

@@ -13,8 +13,10 @@ class EvaluateConfig(Section):
     confidence: float = Field(default=0.95, gt=0.0, lt=1.0, description="Level of the intervals.")
     calibration_bins: Count = Field(default=15, description="Bins of the calibration error.")
     batch_size: Count = Field(default=512, description="Images a forward pass.")
-    published: list[str] = Field(
-        default=[], description="Rows printed beside ours: keys of the table of published numbers."
+    examples: int = Field(
+        default=4,
+        ge=0,
+        description="Test images that the report shows of each of the best and worst classes.",
     )
 
 
@@ -43,3 +45,17 @@ class RegisterConfig(Section):
     tracking_uri: str = Field(default="sqlite:///mlflow.db", description="MLflow tracking URI.")
     experiment: str = Field(default="longtail", description="MLflow experiment.")
     model_name: str = Field(default="longtail", description="Registered model.")
+class ReportConfig(Section):
+    """What people read, beyond the numbers; an empty sentence is said to be missing."""
+
+    title: str = Field(default="", description="Name of the model in headings.")
+    intended_use: str = Field(default="", description="What the model is for, and for whom.")
+    out_of_scope: str = Field(default="", description="What it must not be used for.")
+    data: str = Field(default="", description="Where the images come from, and on what terms.")
+    license: str = Field(default="", description="Licence of the model.")
+    contact: str = Field(default="", description="Who answers questions about it.")
+    published: list[str] = Field(
+        default=[], description="Rows printed beside ours: keys of the table of published numbers."
+    )
+
+

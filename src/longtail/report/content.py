@@ -9,6 +9,7 @@ from longtail.metrics import FEW_TEST_IMAGES, Outcome, class_metrics, group_metr
 def build_report(
     outcomes: dict[str, Outcome],
     *,
+    weight_norms: dict[str, list[float]],
     choice: dict[str, Any],
     profile: dict[str, Any],
     test_digest: str,
@@ -20,6 +21,7 @@ def build_report(
 
     Args:
         outcomes: variant -> what it said about the test images.
+        weight_norms: variant -> norms of the rows of its head, where their length matters.
         choice: content of `tau_norm.json`: the chosen variant, and the taus.
         profile: content of `profile.json`: the classes and their groups.
         provenance: what was read -> digest.
@@ -35,13 +37,15 @@ def build_report(
         "chosen": choice["chosen"],
         "test": {"digest": test_digest, "images": sum(entry["test"] for entry in classes)},
         "confidence": confidence,
+        "calibration_bins": bins,
         "group_names": profile["group_names"],
         "classes": classes,
         "warnings": warnings_of(classes, groups),
         "provenance": provenance,
         "variants": {
             name: (
-                _measured(outcomes[name], variant["tau"], groups, len(classes), confidence, bins)
+                _measured(outcomes[name], groups, len(classes), confidence, bins)
+                | {"tau": variant["tau"], "weight_norms": weight_norms.get(name)}
                 if name in outcomes
                 else {"not_applicable": variant["not_applicable"]}
             )
@@ -96,14 +100,12 @@ def warnings_of(classes: list[dict[str, Any]], groups: dict[str, list[int]]) -> 
 
 def _measured(
     outcome: Outcome,
-    tau: float | None,
     groups: dict[str, list[int]],
     num_classes: int,
     confidence: float,
     bins: int,
 ) -> dict[str, Any]:
     return {
-        "tau": tau,
         "groups": {
             group: group_metrics(
                 outcome, labels, num_classes=num_classes, confidence=confidence, bins=bins

@@ -7,27 +7,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from longtail.report.style import INK, VARIANT_STYLE, new_figure, styled
+from longtail.report.style import INK, VARIANT_STYLE, WIDTH, legend_above, new_figure, styled
 from longtail.report.table import TITLES
 
 LOSSES = {"train_loss": ("train", "-"), "val_loss": ("val", "--")}
-SCORES = {"train_accuracy": ("train", "-"), "val_balanced_accuracy": ("val, balanced", "--")}
+SCORES = {"train_accuracy": ("train", "-"), "val_balanced_accuracy": ("val", "--")}
 
 
 def plot_training(history: Sequence[dict[str, Any]], *, color: str) -> Figure:
     """Draw loss and accuracy by epoch, training solid and validation dashed."""
     with styled():
-        figure = Figure(figsize=(5.4, 3.2))
+        figure = Figure(figsize=(WIDTH, 2.9))
         left, right = figure.subplots(1, 2)
         _draw(left, history, LOSSES, color=color, scale=1.0)
         _draw(right, history, SCORES, color=color, scale=100.0)
         left.set_ylabel("loss")
         left.set_ylim(bottom=0)
-        right.set_ylabel("accuracy, %")
+        right.set_ylabel("accuracy, % (val: balanced)")
         for axes in (left, right):
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-            axes.legend()
+        legend_above(figure, right)
     return figure
 
 
@@ -54,35 +54,41 @@ def plot_tau_curve(
                 axes.scatter([tau], [score], s=90, facecolor="none", edgecolor=INK, zorder=3)
         axes.set_xlabel("tau")
         axes.set_ylabel(f"{metric.removeprefix('val_').replace('_', ' ')} on val, %")
-        axes.legend()
+        legend_above(figure, axes)
     return figure
 
 
 def plot_reliability(
-    bins: dict[str, list[dict[str, Any]]], errors: dict[str, float | None]
+    panels: dict[str, dict[str, list[dict[str, Any]]]], errors: dict[str, dict[str, float | None]]
 ) -> Figure:
-    """Draw accuracy against confidence in bins; bins of fewer than 5 images are left out.
+    """Draw accuracy against confidence, a panel a group; bins of fewer than 5 images are left out.
 
     Args:
-        bins: variant -> bins `{images, confidence, accuracy}`.
-        errors: variant -> calibration error.
+        panels: group -> variant -> bins `{images, confidence, accuracy}`.
+        errors: group -> variant -> calibration error.
     """
+    rows = (len(panels) + 1) // 2
     with styled():
-        figure, axes = new_figure(height=3.8)
-        axes.plot([0, 100], [0, 100], color=INK, linewidth=0.8)
-        for name, filled in bins.items():
-            points = [b for b in filled if b["images"] >= 5]
-            axes.plot(
-                [100 * b["confidence"] for b in points],
-                [100 * b["accuracy"] for b in points],
-                label=f"{TITLES[name]}: error {100 * (errors[name] or 0.0):.1f}",
-                **VARIANT_STYLE[name],
-            )
-        axes.set_xlabel("confidence, %")
-        axes.set_ylabel("accuracy, %")
-        axes.set_xlim(0, 100)
-        axes.set_ylim(0, 100)
-        axes.legend()
+        figure = Figure(figsize=(WIDTH, 0.5 + 2.3 * rows))
+        grid = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes, (group, curves) in zip(grid, panels.items(), strict=False):
+            axes.plot([0, 100], [0, 100], color=INK, linewidth=0.8)
+            for name, filled in curves.items():
+                points = [b for b in filled if b["images"] >= 5]
+                axes.plot(
+                    [100 * b["confidence"] for b in points],
+                    [100 * b["accuracy"] for b in points],
+                    label=TITLES[name],
+                    **VARIANT_STYLE[name],
+                )
+            known = [f"{100 * e:.1f}" for e in errors[group].values() if e is not None]
+            axes.set_title(f"{group}: {' → '.join(known) or 'no images'}", fontsize=9.5)
+            axes.set(xlim=(0, 100), ylim=(0, 100))
+        for axes in grid[len(panels) :]:
+            axes.set_visible(False)
+        figure.supxlabel("confidence, %", fontsize=9.5)
+        figure.supylabel("accuracy, %", fontsize=9.5)
+        legend_above(figure, grid[0])
     return figure
 
 

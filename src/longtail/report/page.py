@@ -1,26 +1,28 @@
-"""One self-contained HTML page: no network, no scripts, pictures inside."""
+"""One self-contained HTML page, and the model card: no network, no scripts, pictures inside."""
 
-from dataclasses import dataclass
+import re
 from typing import Any
 
-import numpy as np
+import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from numpy.typing import NDArray
 
-from longtail.report.content import members
-from longtail.report.plots import applicable, class_order
-from longtail.report.published import Published
-from longtail.report.style import group_color
+from longtail.report import sections, words
+from longtail.report.examples import LOSSLESS_SIDE
+from longtail.report.gallery import Drawing
+from longtail.report.material import Material
+from longtail.report.ranking import class_order
 from longtail.report.table import (
     TITLES,
+    applicable,
     interval_in_percent,
     percent,
+    percent_with_interval,
     table_columns,
     variant_table,
 )
+from longtail.report.versus import Versus
 
-SHOWN_CLASSES = 8  # of the best and of the worst
 LISTED_CLASSES = 1000  # beyond, the list of all classes stays in report.json
 MORE_METRICS = {
     "balanced_accuracy": "Balanced accuracy",
@@ -29,103 +31,99 @@ MORE_METRICS = {
     "mcc": "MCC",
     "cohen_kappa": "Cohen's kappa",
     "top5_accuracy": "Top-5",
-    "calibration_error": "Calibration error",
 }
+CONTENTS = {
+    "verdict": "Verdict",
+    "variants": "Variants",
+    "champion": "Champion",
+    "classes": "Classes",
+    "confusion": "Confusion",
+    "calibration": "Calibration",
+    "training": "Training",
+    "data": "Data",
+    "cost": "Cost",
+    "provenance": "Provenance",
+}
+HTML, MARKDOWN = "page.html", "model_card.md"
 
 
-@dataclass(frozen=True)
-class Picture:
-    """An inline picture with its title and the sentence on how to read it."""
+def render_page(material: Material, drawings: list[Drawing], against: Versus | None) -> str:
+    """Return the page as HTML."""
+    listed = class_order(material.classes)[:LISTED_CLASSES]
+    return (
+        _environment(escape=True)
+        .get_template(HTML)
+        .render(
+            _context(material, against),
+            pictures={drawing.name: drawing for drawing in drawings},
+            pairs=sections.confused_pairs(material),
+            confused_groups=sections.group_confusion(material),
+            listed=listed,
+            contents=CONTENTS,
+            small=material.representation["image_size"] <= LOSSLESS_SIDE,
+            super_metrics=("accuracy", "macro_f1", "consistency"),
+            parameters=yaml.safe_dump(material.provenance["params"], sort_keys=False, width=100),
+        )
+    )
 
-    title: str
-    how_to_read: str
-    svg: str
+
+def render_card(material: Material, against: Versus | None) -> str:
+    """Return the model card as Markdown."""
+    return _environment(escape=False).get_template(MARKDOWN).render(_context(material, against))
 
 
-def render_page(
-    report: dict[str, Any],
-    *,
-    profile: dict[str, Any],
-    representation: dict[str, Any],
-    classifier: dict[str, Any],
-    confusion: NDArray[np.int64],
-    pictures: list[Picture],
-    published: list[Published],
-) -> str:
-    """Return the page as HTML.
+def _context(material: Material, against: Versus | None) -> dict[str, Any]:
+    report = material.report
+    name = material.provenance["params"]["register"]["model_name"]
+    return {
+        "title": material.words["title"] or name,
+        "sentence": words.group_sentence(report),
+        "material": material,
+        "report": report,
+        "profile": material.profile,
+        "representation": material.representation,
+        "classifier": material.classifier,
+        "verdict": material.verdict,
+        "against": against,
+        "statistics": material.validation["statistics"],
+        "rules": material.validation["rules"],
+        "findings": sections.findings(material.validation),
+        "provenance": material.provenance,
+        "costs": material.costs,
+        "cost_total": sections.cost_total(material.costs),
+        "told": material.words,
+        "published": material.published,
+        "titles": TITLES,
+        "columns": table_columns(report),
+        "rows": variant_table(report),
+        "measured": applicable(report),
+        "chosen": report["variants"][report["chosen"]],
+        "stage1": report["variants"]["stage1"],
+        "more_metrics": MORE_METRICS,
+        "groups": sections.group_rows(report),
+        "cards": sections.class_cards(material),
+        "words": words,
+    }
 
-    Args:
-        report: content of `report.json`; the next three likewise of their artifacts.
-        confusion: images of the chosen variant by true and predicted label, `[C, C]`.
-    """
+
+def _environment(*, escape: bool) -> Environment:
     environment = Environment(
-        loader=PackageLoader("longtail.report", "."),
-        autoescape=True,
+        loader=PackageLoader("longtail.report", "templates"),
+        autoescape=escape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    ranked = _ranked(report, confusion)
-    shown = min(SHOWN_CLASSES, max(1, len(ranked) // 2))
-    environment.filters |= {"percent": percent, "interval": interval_in_percent, "svg": Markup}
-    return environment.get_template("template.html").render(
-        report=report,
-        profile=profile,
-        representation=representation,
-        classifier=classifier,
-        titles=TITLES,
-        columns=table_columns(report),
-        rows=variant_table(report),
-        measured=applicable(report),
-        chosen=report["variants"][report["chosen"]],
-        stage1=report["variants"]["stage1"],
-        more_metrics=MORE_METRICS,
-        groups=_groups(report),
-        worst=ranked[:shown],
-        best=ranked[::-1][:shown],
-        listed=class_order(report["classes"])[:LISTED_CLASSES],
-        pictures=pictures,
-        published=published,
-    )
+    environment.filters |= {
+        "percent": percent,
+        "interval": interval_in_percent,
+        "with_interval": percent_with_interval,
+        "markup": Markup,
+        "md": _markdown,
+    }
+    return environment
 
 
-def _groups(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Name, colour, classes, range of training images and images of each group."""
-    labels_of = members(report["classes"], report["group_names"])
-    rows = []
-    for position, name in enumerate(report["group_names"]):
-        entries = [report["classes"][label] for label in labels_of[name]]
-        train = [entry["train"] for entry in entries]
-        rows.append(
-            {
-                "name": name,
-                "color": group_color(position),
-                "classes": len(entries),
-                "train": sum(train),
-                "test": sum(entry["test"] for entry in entries),
-                "least": min(train, default=None),
-                "most": max(train, default=None),
-            }
-        )
-    return rows
-
-
-def _ranked(report: dict[str, Any], confusion: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """Classes that have test images, least accurate first, fewest training images first at par."""
-    classes = report["classes"]
-    per_class = report["variants"][report["chosen"]]["per_class"]
-    mistakes = confusion.copy()
-    np.fill_diagonal(mistakes, 0)
-    ranked = sorted(
-        (label for label in range(len(classes)) if per_class[label]["images"]),
-        key=lambda label: (per_class[label]["accuracy"], classes[label]["train"], label),
-    )
-    return [
-        classes[label]
-        | per_class[label]
-        | {
-            "mistaken_for": classes[int(mistakes[label].argmax())]["name"],
-            "mistaken": int(mistakes[label].max()),
-        }
-        for label in ranked
-    ]
+def _markdown(text: str) -> str:
+    """Escape what Markdown and the HTML in it would take for markup, and keep it on one line."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|&~$])", r"\\\1", " ".join(str(text).split()))

@@ -8,27 +8,28 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from longtail.report.ranking import Confusion, class_order, merged_confusion, running_mean
 from longtail.report.style import (
     INK,
+    LINE,
     VARIANT_STYLE,
     group_color,
+    legend_above,
     new_figure,
     styled,
 )
-from longtail.report.table import TITLES
+from longtail.report.table import TITLES, applicable, table_columns
 
 NAMED_CLASSES = 20  # up to so many, every class is named
 CELL_INK = "#1c2b34"  # on the light cells of a matrix, whatever the theme
+NO_BAR = 0.7  # where the logarithmic axis of counts begins
+DOTS = 500  # beyond, dots are drawn as one picture
 CONFUSION_CELLS = 200  # beyond, neighbouring classes share a cell
 TICKS = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 100_000]
-
-
-def class_order(classes: Sequence[dict[str, Any]]) -> list[int]:
-    """Return the labels from most to least training images, equal counts by label."""
-    return sorted(range(len(classes)), key=lambda label: (-classes[label]["train"], label))
 
 
 def plot_class_counts(classes: Sequence[dict[str, Any]], group_names: Sequence[str]) -> Figure:
@@ -37,21 +38,30 @@ def plot_class_counts(classes: Sequence[dict[str, Any]], group_names: Sequence[s
     with styled():
         figure, axes = new_figure(height=3.2)
         for position, group in enumerate(group_names):
-            at = [x for x, label in enumerate(order) if classes[label]["group"] == group]
-            heights = [classes[order[x]]["train"] for x in at]
-            axes.bar(
-                at,
-                heights,
-                width=0.85 if len(classes) <= NAMED_CLASSES else 1.0,
+            own = [classes[label]["group"] == group for label in order]
+            heights = [
+                classes[label]["train"] if mine else NO_BAR
+                for label, mine in zip(order, own, strict=True)
+            ]
+            label = f"{group} ({sum(own)} {'class' if sum(own) == 1 else 'classes'})"
+            gap = 0.08 if len(classes) <= NAMED_CLASSES else 0.0
+            # One outline a group: a thousand bars would be a thousand shapes.
+            axes.stairs(
+                np.stack([heights, np.full(len(order), NO_BAR)], axis=1).ravel()[:-1],
+                np.stack(
+                    [np.arange(len(order)) - 0.5 + gap, np.arange(len(order)) + 0.5 - gap], 1
+                ).ravel(),
+                baseline=NO_BAR,
+                fill=True,
                 color=group_color(position),
-                label=f"{group} ({len(at)} {'class' if len(at) == 1 else 'classes'})",
+                label=label,
             )
         axes.set_yscale("log")
-        axes.set_ylim(bottom=0.7)
+        axes.set_ylim(bottom=NO_BAR)
         _count_ticks(axes, "y", [1, max(entry["train"] for entry in classes)])
         axes.grid(visible=False, axis="x")
         axes.set_ylabel("training images")
-        axes.legend()
+        legend_above(figure, axes)
         _class_axis(axes, [classes[label]["name"] for label in order])
     return figure
 
@@ -72,16 +82,24 @@ def plot_accuracy_by_count(report: dict[str, Any]) -> Figure:
             accuracy = np.array([100 * variant["per_class"][label]["accuracy"] for label in order])
             few = len(classes) <= NAMED_CLASSES
             line = {**style, "marker": style["marker"] if few else ""}
-            axes.plot(counts, _running_mean(accuracy), label=TITLES[name], **line)
+            axes.plot(counts, running_mean(accuracy), label=TITLES[name], **line)
             if not few and name == report["chosen"]:
-                axes.scatter(counts, accuracy, s=10, color=style["color"], alpha=0.45, lw=0)
+                axes.scatter(
+                    counts,
+                    accuracy,
+                    s=10,
+                    color=style["color"],
+                    alpha=0.45,
+                    lw=0,
+                    rasterized=len(classes) > DOTS,
+                )
         axes.set_xscale("log" if min(counts) > 0 else "symlog")
         _count_ticks(axes, "x", counts)
         axes.invert_xaxis()
         axes.set_ylim(-3, 103)
         axes.set_xlabel("training images of the class")
         axes.set_ylabel("test accuracy, %")
-        axes.legend()
+        legend_above(figure, axes)
     return figure
 
 
@@ -102,26 +120,67 @@ def plot_weight_norms(norms: dict[str, NDArray[Any]], classes: Sequence[dict[str
             axes.plot(values[order] / values.mean(), label=TITLES[name], **style)
         axes.set_ylim(bottom=0)
         axes.set_ylabel("weight norm / mean of the head")
-        axes.legend()
+        legend_above(figure, axes)
         _class_axis(axes, [classes[label]["name"] for label in order])
     return figure
 
 
+def plot_variants(report: dict[str, Any]) -> Figure:
+    """Draw the accuracy of every variant with its interval, group by group."""
+    columns = table_columns(report)
+    measured = applicable(report)
+    with styled():
+        figure, axes = new_figure(height=3.2)
+        for place, (name, variant) in enumerate(measured):
+            style = VARIANT_STYLE[name]
+            cells = [variant["groups"][column] for column in columns]
+            known = [x for x, cell in enumerate(cells) if cell["accuracy"] is not None]
+            middle = [100 * cells[x]["accuracy"] for x in known]
+            ends = [[100 * end for end in cells[x]["accuracy_interval"]] for x in known]
+            axes.errorbar(
+                [x + 0.17 * (place - (len(measured) - 1) / 2) for x in known],
+                middle,
+                yerr=np.abs(np.array(ends).reshape(-1, 2).T - np.array(middle)),
+                linestyle="",
+                marker=style["marker"],
+                color=style["color"],
+                markersize=6.5,
+                elinewidth=1.6,
+                label=TITLES[name],
+            )
+        for edge in range(1, len(columns)):
+            axes.axvline(edge - 0.5, color=LINE, linewidth=0.8)
+        axes.set_xticks(range(len(columns)), columns)
+        axes.tick_params(axis="x", length=0)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_ylim(0, 103)
+        axes.grid(visible=False, axis="x")
+        axes.set_ylabel("test accuracy, %")
+        legend_above(figure, axes)
+    return figure
+
+
 def plot_confusion(
-    confusion: NDArray[np.int64], classes: Sequence[dict[str, Any]], group_names: Sequence[str]
+    confusion: Confusion, classes: Sequence[dict[str, Any]], group_names: Sequence[str]
 ) -> Figure:
     """Draw the share of each true class (row) that was given each class (column).
 
-    Args:
-        confusion: images by true and predicted label, `[C, C]`.
+    Beyond `CONFUSION_CELLS` classes, neighbours in the number of training images share a cell.
     """
     order = class_order(classes)
-    cells, cell_of = _merge(confusion[np.ix_(order, order)])
-    shares = 100 * cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
+    cells = min(CONFUSION_CELLS, len(classes))
+    cell_of = np.arange(len(classes)) * cells // len(classes)  # by position in the order
+    place = np.empty(len(classes), dtype=np.int64)
+    place[order] = cell_of
+    merged = merged_confusion(confusion, place.tolist(), cells=cells)
+    shares = 100 * merged / np.maximum(merged.sum(axis=1, keepdims=True), 1)
     with styled():
-        figure, axes = new_figure(height=4.5)
-        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+        figure, axes = new_figure(height=4.3)
+        # The square root spreads small shares: mistakes are few each, and what the picture is for.
+        norm = PowerNorm(0.5, vmin=0, vmax=100)
+        image = axes.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
         bar = figure.colorbar(image, ax=axes, shrink=0.75, label="% of the true class")
+        bar.set_ticks([0, 5, 20, 50, 100])
         bar.outline.set_visible(False)
         axes.grid(visible=False)
         axes.set_xlabel("predicted class")
@@ -136,40 +195,10 @@ def plot_confusion(
     return figure
 
 
-def applicable(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return name and content of the variants that were measured, in the order of the tables.
-
-    The heads of a sweep stand in the tables alone: ten more lines would hide the others.
-    """
-    variants = report["variants"]
-    return [
-        (name, variants[name])
-        for name in TITLES
-        if name in variants and "not_applicable" not in variants[name]
-    ]
-
-
-def _running_mean(values: NDArray[Any]) -> NDArray[Any]:
-    reach = len(values) // 20
-    padded = np.concatenate([[0.0], np.cumsum(values)])
-    start = np.maximum(np.arange(len(values)) - reach, 0)
-    stop = np.minimum(np.arange(len(values)) + reach + 1, len(values))
-    mean: NDArray[Any] = (padded[stop] - padded[start]) / (stop - start)
-    return mean
-
-
-def _merge(matrix: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sum neighbouring classes until the matrix has at most `CONFUSION_CELLS` rows."""
-    cell_of = np.arange(len(matrix)) * min(CONFUSION_CELLS, len(matrix)) // len(matrix)
-    starts = np.flatnonzero(np.diff(cell_of, prepend=-1))
-    merged = np.add.reduceat(np.add.reduceat(matrix, starts, axis=0), starts, axis=1)
-    return merged, cell_of
-
-
 def _write_shares(axes: Axes, shares: NDArray[Any]) -> None:
     for row, column in np.argwhere(shares >= 0.5):
         share = shares[row, column]
-        color = "white" if share > 55 else CELL_INK
+        color = "white" if share > 30 else CELL_INK
         axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=color, fontsize=8)
 
 

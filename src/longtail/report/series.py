@@ -6,8 +6,8 @@ Every column is always there, null where a variant does not apply: DVC warns of 
 from typing import Any
 
 from longtail.metrics import Outcome
-from longtail.report.plots import applicable, class_order
-from longtail.report.table import TITLES
+from longtail.report.ranking import class_order
+from longtail.report.table import TITLES, applicable
 
 
 def tau_rows(curve: list[dict[str, Any]], *, metric: str) -> list[dict[str, Any]]:

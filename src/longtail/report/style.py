@@ -22,6 +22,7 @@ VARIANT_STYLE: dict[str, dict[str, Any]] = {
     "stage2_tau": {"color": "#e69f00", "marker": "D", "linestyle": "--"},
 }
 GROUP_COLORS = ("#7b5ea7", "#2a9d8f", "#d4b83a", "#aa3377", "#8c8c3c", "#66aadd")
+WIDTH = 4.8  # inches: on a telephone a point of text is then about a pixel
 STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": LINE,
@@ -59,8 +60,15 @@ def styled() -> Iterator[None]:
 
 def new_figure(*, height: float = 3.5) -> tuple[Figure, Axes]:
     """Return a figure of the width at which its text is readable on a telephone, and its axes."""
-    figure = Figure(figsize=(5.4, height))
+    figure = Figure(figsize=(WIDTH, height))
     return figure, figure.subplots()
+
+
+def legend_above(figure: Figure, axes: Axes) -> None:
+    """Put the legend of `axes` above them, two or three entries a line, clear of the data."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 3 if len(handles) == 3 or len(handles) > 4 else 2
+    figure.legend(handles, labels, loc="outside upper left", ncols=min(columns, len(handles)))
 
 
 def group_color(position: int) -> str:

@@ -56,6 +56,19 @@ def variant_table(report: dict[str, Any], *, metric: str = "accuracy") -> list[V
     return [_row(report, name, metric) for name in [*TITLES, *swept] if name in variants]
 
 
+def applicable(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return name and content of the variants that were measured, in the order of the tables.
+
+    The heads of a sweep stand in the tables alone: ten more lines would hide the others.
+    """
+    variants = report["variants"]
+    return [
+        (name, variants[name])
+        for name in TITLES
+        if name in variants and "not_applicable" not in variants[name]
+    ]
+
+
 def _row(report: dict[str, Any], name: str, metric: str) -> VariantRow:
     variant = report["variants"][name]
     reason = variant.get("not_applicable")

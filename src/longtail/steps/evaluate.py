@@ -1,6 +1,7 @@
 """Open the test split once and report every variant side by side."""
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from longtail.artifacts import Classifier, Evaluation, Images, Representation, TauNorm
+from longtail.artifacts import (
+    EXAMPLES_SCHEMA,
+    Classifier,
+    Evaluation,
+    Images,
+    Representation,
+    TauNorm,
+)
 from longtail.config.promotion import EvaluateConfig
 from longtail.data import ImageStore
 from longtail.errors import LongtailError
@@ -23,11 +31,10 @@ from longtail.metrics import Outcome, join_outcomes, outcome_of
 from longtail.models import load_backbone, normalize
 from longtail.progress import progress
 from longtail.report.content import build_report, flat_metrics
-from longtail.report.gallery import Material, draw
-from longtail.report.page import Picture, render_page
-from longtail.report.published import published_rows
+from longtail.report.examples import choose_examples, thumbnail
+from longtail.report.ranking import extremes
 from longtail.report.series import class_rows, confusion_rows, tau_rows
-from longtail.report.style import png
+from longtail.report.table import TITLES
 
 HELD = 32  # images by which a registered model is checked
 
@@ -49,7 +56,6 @@ def evaluate(
         LongtailError: the model was trained on another split than `profile` describes, `test` is
             not of that split, or logits are not finite.
     """
-    published = published_rows(config.published)
     choice = read_json(TauNorm(tau_norm).choice)
     backbone, description = load_backbone(
         Representation(representation), test_time_flip=choice["test_time_flip"]
@@ -69,6 +75,7 @@ def evaluate(
     )
     report = build_report(
         outcomes,
+        weight_norms=_weight_norms(heads),
         choice=choice,
         profile=split,
         test_digest=file_digest(test),
@@ -78,32 +85,22 @@ def evaluate(
     )
     held = _held(store, backbone, heads, description)
     report["super_classes"] = _levels(description, outcomes, super_predictions)
-    material = Material(
-        report=report,
-        outcomes=outcomes,
-        norms=_weight_norms(heads),
-        choice=choice,
-        curve=read_json(TauNorm(tau_norm).curve),
-        stage1_history=read_json(Representation(representation).history),
-        stage2_history=read_json(Classifier(classifier).history),
-        bins=config.calibration_bins,
-    )
+    examples = _examples(store, test, outcomes[report["chosen"]], report, limit=config.examples)
     with whole_directory(out) as directory:
         artifact = Evaluation(directory)
         write_json(artifact.report, report)
         write_json(artifact.metrics, flat_metrics(report))
         pq.write_table(_predictions(test, outcomes), artifact.predictions)
+        pq.write_table(examples, artifact.examples)
         save_file(held, artifact.held)
-        page = render_page(
+        _write_plots(
+            artifact.plots,
             report,
-            profile=split,
-            representation=description,
-            classifier=read_json(Classifier(classifier).description),
-            confusion=material.confusion,
-            pictures=_write_plots(artifact.plots, material),
-            published=published,
+            outcomes[report["chosen"]],
+            stage1=Representation(representation),
+            stage2=Classifier(classifier),
+            tau_norm=TauNorm(tau_norm),
         )
-        artifact.page.write_text(page, encoding="utf-8")
 
 
 def _check_test(store: ImageStore, split: Any, test: Path) -> None:
@@ -180,6 +177,8 @@ def _levels(
     own = super_predictions
     return {
         "names": description["super_classes"],
+        "of": description["super_of"],
+        "of": description["super_of"],
         "head": None if own is None else super_metrics(own, super_of[labels]),
         "variants": {
             name: level_metrics(
@@ -200,11 +199,11 @@ def _outcome(name: str, logits: Tensor, labels: Tensor) -> Outcome:
         ) from None
 
 
-def _weight_norms(heads: dict[str, Head]) -> dict[str, NDArray[Any]]:
-    """Norms of the rows of the two trained heads; cosine and class-mean heads ignore theirs."""
+def _weight_norms(heads: dict[str, Head]) -> dict[str, list[float]]:
+    """Norms of the rows of the linear heads; cosine and class-mean heads ignore theirs."""
     return {
-        name: heads[name].weight.norm(dim=1).double().numpy()
-        for name in ("stage1", "stage2")
+        name: heads[name].weight.norm(dim=1).double().tolist()
+        for name in TITLES
         if name in heads and heads[name].kind == "linear"
     }
 
@@ -231,20 +230,47 @@ def _predictions(test: Path, outcomes: dict[str, Outcome]) -> pa.Table:
     return table
 
 
-def _write_plots(plots: Path, material: Material) -> list[Picture]:
-    """Write PNG files and the tables for `dvc plots`; return the pictures of the page."""
+def _examples(
+    store: ImageStore, test: Path, outcome: Outcome, report: dict[str, Any], *, limit: int
+) -> pa.Table:
+    """Small pictures, as the model sees them, of the classes at both ends."""
+    worst, best = extremes(report)
+    chosen = choose_examples(
+        outcome, worst=worst, best=best, num_classes=len(report["classes"]), limit=limit
+    )
+    at = np.array([example.position for example in chosen], dtype=np.int64)
+    pixels: Iterable[NDArray[np.uint8]] = (
+        store.decode(torch.from_numpy(at)).numpy() if len(at) else ()
+    )
+    columns = {
+        "shown_with": [example.shown_with for example in chosen],
+        "kind": [example.kind for example in chosen],
+        "index": pq.read_table(test, columns=["index"])["index"].take(at).combine_chunks(),
+        "label": outcome.labels[at],
+        "prediction": outcome.predictions[at],
+        "confidence": outcome.confidences[at].astype(np.float32),
+        "image": [thumbnail(image) for image in pixels],
+    }
+    return pa.table(columns).cast(EXAMPLES_SCHEMA)
+
+
+def _write_plots(
+    plots: Path,
+    report: dict[str, Any],
+    outcome: Outcome,
+    *,
+    stage1: Representation,
+    stage2: Classifier,
+    tau_norm: TauNorm,
+) -> None:
+    """Write the tables for `dvc plots`."""
     plots.mkdir()
-    pictures = []
-    for drawing in draw(material):
-        (plots / f"{drawing.name}.png").write_bytes(png(drawing.figure))
-        pictures.append(drawing.picture())
-    report = material.report
-    write_json(plots / "training_stage1.json", material.stage1_history)
-    write_json(plots / "training_stage2.json", material.stage2_history)
-    write_json(plots / "tau_curve.json", tau_rows(material.curve, metric=material.tau_metric))
+    metric = f"val_{read_json(tau_norm.choice)['select_by']}"
+    write_json(plots / "training_stage1.json", read_json(stage1.history))
+    write_json(plots / "training_stage2.json", read_json(stage2.history))
+    write_json(plots / "tau_curve.json", tau_rows(read_json(tau_norm.curve), metric=metric))
     write_json(plots / "accuracy_by_count.json", class_rows(report))
     with (plots / "confusion.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, ["actual", "predicted"], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(confusion_rows(material.outcomes[report["chosen"]], report["classes"]))
-    return pictures
+        writer.writerows(confusion_rows(outcome, report["classes"]))

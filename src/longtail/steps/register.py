@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from longtail.artifacts import Evaluation, Gate, Registration, Representation, Split, TauNorm
+from longtail.artifacts import (
+    Evaluation,
+    Gate,
+    Registration,
+    Report,
+    Representation,
+    Split,
+    TauNorm,
+)
 from longtail.config.promotion import RegisterConfig
 from longtail.errors import LongtailError
 from longtail.files import content_digest, file_digest, read_json, whole_directory, write_json
@@ -30,6 +38,7 @@ class Inputs:
     verdict: dict[str, Any]
     provenance: dict[str, Any]
     evaluation: Evaluation
+    report: Report
     gate: Gate
     representation: Representation
     tau_norm: TauNorm
@@ -49,6 +58,7 @@ class Inputs:
 def register(
     config: RegisterConfig,
     *,
+    report: Path,
     gate: Path,
     evaluation: Path,
     representation: Path,
@@ -70,6 +80,7 @@ def register(
         verdict=read_json(Gate(gate).verdict),
         provenance=read_json(provenance),
         evaluation=Evaluation(evaluation),
+        report=Report(report),
         gate=Gate(gate),
         representation=Representation(representation),
         tau_norm=TauNorm(tau_norm),
@@ -164,6 +175,7 @@ def _log_evidence(inputs: Inputs) -> None:
     tracking.log_files(
         {
             inputs.evaluation.root: tracking.EVALUATION,
+            inputs.report.root: "report",
             inputs.gate.root: "gate",
             inputs.split.profile: "split",
             inputs.representation.description: "representation",

@@ -1,0 +1,166 @@
+"""Pictures and page of a study; everything is in its summary, see `longtail.study.summary`."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment
+from matplotlib.figure import Figure
+
+from longtail.report.style import INK, new_figure, styled, svg
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1c2b33", "#8c8c3c")
+MARKERS = "osD^vPX*"
+DRAWN = 8  # rows with a line of their own; more would be a tangle
+WINDOW = 9  # classes a running mean goes over
+
+
+def page(name: str, summary: dict[str, Any]) -> str:
+    """Return the self-contained HTML page."""
+    template = files("longtail.report").joinpath("templates/study.html").read_text("utf-8")
+    pictures = {
+        "many-few": (plot_trade_off(summary), "accuracy of the rarest against the largest classes"),
+        "by-class": (plot_by_class(summary), "accuracy by rank of the class"),
+    }
+    if len({row["imbalance_factor"] for row in summary["rows"]}) > 1:
+        pictures["by-factor"] = (plot_by_factor(summary), "accuracy against the imbalance factor")
+    return (
+        Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        .from_string(template)
+        .render(
+            name=name,
+            style=files("longtail.report").joinpath("templates/style.css").read_text("utf-8"),
+            summary=summary,
+            groups=["all", *summary["groups"]],
+            noise=within_noise,
+            pictures={
+                key: svg(figure, name=key, description=text)
+                for key, (figure, text) in pictures.items()
+            },
+        )
+    )
+
+
+def markdown(summary: dict[str, Any]) -> str:
+    """Return the table as Markdown, accuracies in percent."""
+    groups = ["all", *summary["groups"]]
+    head = ["method", "seeds", *groups, "95 % of all", "against the reference", "published", "min"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for row in summary["rows"]:
+        low, high = row["interval"]
+        published = row["published"]
+        lines.append(
+            _line(
+                [
+                    row["label"],
+                    str(len(row["seeds"])),
+                    *(_percent(row["accuracy"][group]) for group in groups),
+                    f"{100 * low:.1f} .. {100 * high:.1f}",
+                    _difference(row["difference"], summary["level"]),
+                    "" if published is None else published["accuracy"],
+                    f"{row['minutes']:.0f}",
+                ]
+            )
+        )
+    return "\n".join(lines) + "\n"
+
+
+def within_noise(difference: dict[str, Any], level: float) -> bool:
+    """Whether a difference may be chance: its p-value is not below the level."""
+    return bool(difference["p"] >= level)
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the indices of points that no other beats in one coordinate without losing the other.
+
+    Ordered by the first coordinate.
+    """
+    front = [
+        i
+        for i, (x, y) in enumerate(points)
+        if not any((a >= x and b >= y and (a, b) != (x, y)) for a, b in points)
+    ]
+    return sorted(front, key=lambda i: points[i])
+
+
+def plot_trade_off(summary: dict[str, Any]) -> Figure:
+    """Draw the last group's accuracy against the first one's, the Pareto front as a line."""
+    many, few = summary["groups"][0], summary["groups"][-1]
+    rows = [
+        row
+        for row in summary["rows"]
+        if None not in (row["accuracy"][many]["mean"], row["accuracy"][few]["mean"])
+    ]
+    points = [(100 * r["accuracy"][many]["mean"], 100 * r["accuracy"][few]["mean"]) for r in rows]
+    with styled():
+        figure, axes = new_figure(height=3.8)
+        front = [points[i] for i in pareto_front(points)]
+        axes.plot(*zip(*front, strict=True), color=INK, linewidth=0.8, linestyle=":")
+        for i, (row, (x, y)) in enumerate(zip(rows, points, strict=True)):
+            axes.plot(x, y, **_style(i), linestyle="")
+            axes.annotate(row["label"], (x, y), (4, 3), textcoords="offset points", fontsize=6)
+        axes.set_xlabel(f"{many}, %")
+        axes.set_ylabel(f"{few}, %")
+    return figure
+
+
+def plot_by_class(summary: dict[str, Any]) -> Figure:
+    """Draw the accuracy of each class by its rank, a running mean, for the best rows on val."""
+    rows = sorted(summary["rows"], key=lambda row: -row["val"])[:DRAWN]
+    with styled():
+        figure, axes = new_figure(height=3.8)
+        for i, row in enumerate(rows):
+            ranked = sorted(row["by_class"], key=lambda entry: -entry["train"])
+            accuracy = np.array([100 * entry["accuracy"] for entry in ranked])
+            window = min(WINDOW, len(accuracy))
+            mean = np.convolve(accuracy, np.ones(window) / window, mode="valid")
+            ranks = np.arange(len(mean)) + (window + 1) / 2
+            axes.plot(ranks, mean, color=_style(i)["color"], label=row["label"])
+        axes.set_xlabel(f"class, from most to least training images (mean of {window})")
+        axes.set_ylabel("accuracy, %")
+        axes.legend(fontsize=6.5)
+    return figure
+
+
+def plot_by_factor(summary: dict[str, Any]) -> Figure:
+    """Draw accuracy against the imbalance factor: a line for what differs in nothing else."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for row in summary["rows"]:
+        if row["imbalance_factor"] is not None:
+            point = (row["imbalance_factor"], 100 * row["accuracy"]["all"]["mean"])
+            lines.setdefault(row["line"], []).append(point)
+    with styled():
+        figure, axes = new_figure(height=3.6)
+        for i, (label, points) in enumerate(list(lines.items())[:DRAWN]):
+            axes.plot(*zip(*sorted(points), strict=True), **_style(i), label=label)
+        axes.set_xscale("log")
+        axes.set_xlabel("imbalance factor")
+        axes.set_ylabel("accuracy, %")
+        axes.legend(fontsize=6.5)
+    return figure
+
+
+def _style(position: int) -> dict[str, Any]:
+    return {
+        "color": COLORS[position % len(COLORS)],
+        "marker": MARKERS[position // len(COLORS) % len(MARKERS)],
+    }
+
+
+def _percent(value: dict[str, Any]) -> str:
+    if value["mean"] is None:
+        return "-"
+    spread = "" if value["sd"] is None else f" ± {100 * value['sd']:.1f}"
+    return f"{100 * value['mean']:.1f}{spread}"
+
+
+def _difference(difference: dict[str, Any] | None, level: float) -> str:
+    if difference is None:
+        return "-"
+    noise = " (noise)" if within_noise(difference, level) else ""
+    return f"{100 * difference['value']:+.1f}{noise}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

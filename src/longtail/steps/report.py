@@ -1,0 +1,133 @@
+"""report: what people read of a run, once it is judged: one page, a model card, and pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from longtail.artifacts import (
+    Champion,
+    Classifier,
+    Evaluation,
+    Gate,
+    Report,
+    Representation,
+    Split,
+    TauNorm,
+    Validation,
+)
+from longtail.config.promotion import ReportConfig
+from longtail.errors import LongtailError
+from longtail.files import file_digest, read_json, whole_directory
+from longtail.report.gallery import draw
+from longtail.report.material import Material
+from longtail.report.page import render_card, render_page
+from longtail.report.published import published_rows
+from longtail.report.style import png
+from longtail.report.versus import Versus, same_test_images, versus
+
+STEPS = (
+    "fingerprint",
+    "ingest",
+    "split",
+    "validate",
+    "represent",
+    "embed",
+    "classify",
+    "tau_norm",
+    "evaluate",
+    "champion",
+    "gate",
+)
+
+
+def report(
+    config: ReportConfig,
+    *,
+    evaluation: Path,
+    champion: Path,
+    gate: Path,
+    validation: Path,
+    split: Path,
+    representation: Path,
+    classifier: Path,
+    tau_norm: Path,
+    provenance: Path,
+    costs: Path,
+    out: Path,
+) -> None:
+    """Write `Report`: the page and the model card, from the same values, and the pictures as PNG.
+
+    Args:
+        provenance: JSON of `git_commit`, `git_dirty`, `split_md5` (each may be null) and `params`.
+        costs: directory of the cost records, one JSON a step; steps without one are left out.
+
+    Raises:
+        LongtailError: the verdict is on other predictions, or a published number is unknown.
+    """
+    measured, judged = Evaluation(evaluation), Gate(gate)
+    verdict = read_json(judged.verdict)
+    if verdict["candidate"]["digest"] != file_digest(measured.predictions):
+        raise LongtailError(
+            f"{judged.verdict} judges other predictions than {measured.predictions} holds; "
+            "run the step gate again"
+        )
+    predictions = pd.read_parquet(measured.predictions)
+    stage1, stage2, tau = (
+        Representation(representation),
+        Classifier(classifier),
+        TauNorm(tau_norm),
+    )
+    material = Material(
+        report=read_json(measured.report),
+        predictions=predictions,
+        examples=pd.read_parquet(measured.examples),
+        champion=_champion(Champion(champion), predictions),
+        verdict=verdict,
+        validation=read_json(Validation(validation).result),
+        profile=read_json(Split(split).profile),
+        representation=read_json(stage1.description),
+        stage1_history=read_json(stage1.history),
+        classifier=read_json(stage2.description),
+        stage2_history=read_json(stage2.history),
+        choice=read_json(tau.choice),
+        curve=read_json(tau.curve),
+        provenance=read_json(provenance),
+        costs=_costs(costs),
+        published=published_rows(config.published),
+        words=config.model_dump(),
+    )
+    _write(material, out)
+
+
+def _champion(champion: Champion, predictions: pd.DataFrame) -> pd.DataFrame | None:
+    if not champion.predictions.is_file():
+        return None
+    theirs = pd.read_parquet(champion.predictions)
+    return theirs if same_test_images(predictions, theirs) else None
+
+
+def _costs(costs: Path) -> list[dict[str, Any]]:
+    records = [costs / f"{step}.json" for step in STEPS]
+    return [read_json(record) for record in records if record.is_file()]
+
+
+def _against(material: Material) -> Versus | None:
+    if material.champion is None:
+        return None
+    variant = material.verdict["champion"]["chosen"]
+    return versus(
+        material.report, material.predictions, material.champion, champion_variant=variant
+    )
+
+
+def _write(material: Material, out: Path) -> None:
+    drawings = list(draw(material))
+    against = _against(material)
+    with whole_directory(out) as directory:
+        artifact = Report(directory)
+        artifact.plots.mkdir()
+        for drawing in drawings:
+            (artifact.plots / f"{drawing.name}.png").write_bytes(png(drawing.figure))
+        artifact.page.write_text(render_page(material, drawings, against), encoding="utf-8")
+        artifact.card.write_text(render_card(material, against), encoding="utf-8")
