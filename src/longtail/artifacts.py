@@ -69,7 +69,12 @@ EXAMPLES_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Images:
-    """Original encoded bytes in Arrow IPC files, and one manifest row per image."""
+    """Original encoded bytes in Arrow IPC files, and one manifest row per image.
+
+    After `publish`, the files lie in an object store, and `shards.json` says where: by shard
+    `{address, sha256, bytes, rows, batches}`. `batches` are the first row of each record batch and
+    the position in the file from which its images follow each other.
+    """
 
     root: Path
 
@@ -87,6 +92,11 @@ class Images:
     def classes(self) -> Path:
         """JSON: `classes` and `super_classes` (names), `super_of` (by label, or [])."""
         return self.root / "classes.json"
+
+    @property
+    def shards(self) -> Path:
+        """Only in a published artifact, whose shards are not in the directory."""
+        return self.root / "shards.json"
 
     def shard(self, number: int) -> Path:
         """Arrow IPC file of `SHARD_SCHEMA`."""
@@ -359,7 +369,8 @@ class Champion:
 class Gate:
     """`verdict.json`: `outcome` (promote, hold, reject), `candidate`, `champion`, and `checks`.
 
-    A check is `{name, passed (true, false or null), value, bound, reason}`.
+    `confidence` is the level of the intervals. A check is `{name, passed (true, false or null),
+    value, interval ([low, high]), bound, reason}`; all but name and reason may be null.
     """
 
     root: Path
@@ -369,15 +380,6 @@ class Gate:
         return self.root / "verdict.json"
 
 
-@dataclass(frozen=True)
-class Registration:
-    """`registration.json`: `name`, `version`, `aliases`, `run_id`, `outcome`."""
-
-    root: Path
-
-    @property
-    def record(self) -> Path:
-        return self.root / "registration.json"
 @dataclass(frozen=True)
 class Report:
     """What people read of a run: one page, a model card, and the pictures as files."""
@@ -400,3 +402,12 @@ class Report:
         return self.root / "plots"
 
 
+@dataclass(frozen=True)
+class Registration:
+    """`registration.json`: `name`, `version`, `aliases`, `run_id`, `outcome`."""
+
+    root: Path
+
+    @property
+    def record(self) -> Path:
+        return self.root / "registration.json"

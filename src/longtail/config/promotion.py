@@ -21,30 +21,39 @@ class EvaluateConfig(Section):
 
 
 class GateConfig(Section):
-    """Thresholds of promotion; a bound that is null is not checked."""
+    """Bounds of promotion, each held against an interval; one that is null is not checked."""
 
+    confidence: float = Field(
+        default=0.95, gt=0.0, lt=1.0, description="Level of the intervals (two-sided)."
+    )
     min_balanced_accuracy: Probability | None = Field(default=None, description="Floor.")
     min_group_accuracy: dict[str, Probability] = Field(
         default={}, description="Floor a group, e.g. {few: 0.2}."
     )
     max_calibration_error: Probability | None = Field(default=None, description="Ceiling of ECE.")
     min_gain: float = Field(
-        default=0.0, description="Balanced-accuracy gain over the champion must be above this."
+        default=0.0,
+        ge=-1.0,
+        le=1.0,
+        description="Balanced-accuracy gain over the champion must be above this.",
     )
     max_group_loss: dict[str, Probability] = Field(
-        default={}, description="A group may lose at most this against the champion."
+        default={}, description="A group must lose less than this against the champion."
+    )
+    max_class_loss: Probability | None = Field(
+        default=None, description="No class may lose more than this against the champion."
+    )
+    max_super_class_loss: Probability | None = Field(
+        default=None, description="The same of super-classes: is the right one predicted?"
+    )
+    min_class_images: Count = Field(
+        default=30, description="Classes and super-classes with fewer test images are not judged."
     )
     without_champion: Literal["promote", "hold"] = Field(
         default="hold", description="Outcome if all floors hold and there is no champion yet."
     )
 
 
-class RegisterConfig(Section):
-    """Where models and metrics go."""
-
-    tracking_uri: str = Field(default="sqlite:///mlflow.db", description="MLflow tracking URI.")
-    experiment: str = Field(default="longtail", description="MLflow experiment.")
-    model_name: str = Field(default="longtail", description="Registered model.")
 class ReportConfig(Section):
     """What people read, beyond the numbers; an empty sentence is said to be missing."""
 
@@ -59,3 +68,9 @@ class ReportConfig(Section):
     )
 
 
+class RegisterConfig(Section):
+    """Where models and metrics go."""
+
+    tracking_uri: str = Field(default="sqlite:///mlflow.db", description="MLflow tracking URI.")
+    experiment: str = Field(default="longtail", description="MLflow experiment.")
+    model_name: str = Field(default="longtail", description="Registered model.")
