@@ -44,9 +44,9 @@ mlflow.set_tracking_uri(uri)
 images = np.load(pixels)
 with torch.no_grad():
     direct = mlflow.pytorch.load_model("models:/longtail@champion")(torch.from_numpy(images))
-generic = mlflow.pyfunc.load_model("models:/longtail@champion").predict(images)
+answers = mlflow.pyfunc.load_model("models:/longtail@champion").predict(images)
 assert "longtail" not in sys.modules
-np.savez(logits, direct=direct.numpy(), generic=generic)
+np.savez(logits, direct=direct.numpy(), labels=answers["label"].to_numpy(np.int64))
 """
 THRESHOLDS = GateConfig(min_balanced_accuracy=0.2, without_champion="promote")
 
@@ -59,6 +59,7 @@ def write_evaluation(
     first_id: int = 0,
     groups: tuple[str, str, str] = GROUPS,
     group_names: tuple[str, ...] = GROUPS,
+    super_classes: dict[str, Any] | None = None,
 ) -> Path:
     """Write the evaluation of a model that has so many of 20 test images right in each class."""
     labels = np.repeat(np.arange(3), PER_CLASS)
@@ -77,7 +78,14 @@ def write_evaluation(
         table[f"{variant}_confidence"] = np.full(len(labels), 0.5)
         table[f"{variant}_rank"] = np.where(hit, 0, 1).astype(np.int32)
     pd.DataFrame(table).to_parquet(evaluation.predictions)
-    report = _report(hit, labels, chosen=chosen, groups=groups, group_names=group_names)
+    report = _report(
+        hit,
+        labels,
+        chosen=chosen,
+        groups=groups,
+        group_names=group_names,
+        super_classes=super_classes,
+    )
     write_json(evaluation.report, report)
     write_json(evaluation.metrics, {"stage2": {"accuracy": float(hit.mean())}})
     return root
@@ -90,6 +98,7 @@ def _report(
     chosen: str,
     groups: tuple[str, str, str],
     group_names: tuple[str, ...],
+    super_classes: dict[str, Any] | None,
 ) -> dict[str, Any]:
     metrics = {"all": _metrics(hit)}
     for name in group_names:
@@ -99,6 +108,8 @@ def _report(
         "chosen": chosen,
         "test": {"digest": "0" * 64, "images": len(labels)},
         "group_names": list(group_names),
+        "calibration_bins": 15,
+        "super_classes": super_classes,
         "classes": [
             {"name": f"class-{k}", "group": group, "train": 100 // (k + 1), "test": PER_CLASS}
             for k, group in enumerate(groups)
@@ -136,6 +147,10 @@ def write_models(root: Path) -> tuple[Path, Path]:
         "image_size": SIZE,
         "mean": [0.5, 0.5, 0.5],
         "std": [0.25, 0.25, 0.25],
+        "super_classes": [],
+        "super_of": [],
+        "loss": "cross_entropy",
+        "sampler": "instance",
         "split": "f" * 64,
     }
     write_json(representation.description, description)
@@ -148,7 +163,7 @@ def write_models(root: Path) -> tuple[Path, Path]:
 
 
 def predict_as_consumer(tracking_uri: str, pixels: np.ndarray, scratch: Path) -> dict[str, Any]:
-    """Load the champion in a fresh process with pickles disabled; return its logits by loader."""
+    """Load the champion in a fresh process with pickles disabled; return logits and labels."""
     np.save(scratch / "pixels.npy", pixels)
     command = [tracking_uri, str(scratch / "pixels.npy"), str(scratch / "logits.npz")]
     subprocess.run(
@@ -196,9 +211,14 @@ class Workspace:
         split = Split(self.root / "split")
         split.root.mkdir(exist_ok=True)
         write_json(split.profile, {"law": "exp", "imbalance_factor": 20.0})
+        report = Report(self.root / "report")
+        report.root.mkdir(exist_ok=True)
+        report.page.write_text("<html>the report</html>", encoding="utf-8")
+        report.card.write_text("# The model", encoding="utf-8")
         register(
             self.config,
             gate=self.root / "gate",
+            report=report.root,
             evaluation=self.evaluation,
             representation=self.representation,
             tau_norm=self.tau_norm,
@@ -211,14 +231,9 @@ class Workspace:
     def flow(self) -> dict[str, Any]:
         """Run all three, as `dvc repro` does."""
         self.run_champion()
-        report = Report(self.root / "report")
-        report.root.mkdir(exist_ok=True)
-        report.page.write_text("<html>the report</html>", encoding="utf-8")
-        report.card.write_text("# The model", encoding="utf-8")
         self.run_gate()
         return self.run_register()
 
-            report=report.root,
     def gate_inputs(self) -> dict[str, str]:
         """Digests of what `champion` wrote: equal ones leave `gate` and `register` cached."""
         files = sorted((self.root / "champion").iterdir())
