@@ -79,15 +79,20 @@ def to_rgb(data: bytes) -> Image.Image:
 
 
 def decode(data: bytes, *, size: int) -> NDArray[np.uint8]:
-    """Return the upright RGB pixels `[size, size, 3]` of an image.
-
-    A picture of another size is resized, with antialiasing, so that its shorter side is `size`, and
-    cropped at the centre.
+    """Return the upright RGB pixels `[size, size, 3]` of an image, made square by `square`.
 
     Raises:
         BadImage: as `to_rgb`.
     """
-    picture = to_rgb(data)
+    return square(to_rgb(data), size=size)
+
+
+def square(picture: Image.Image, *, size: int) -> NDArray[np.uint8]:
+    """Return the pixels `[size, size, 3]` of an RGB picture.
+
+    One of another size is resized, with antialiasing, so that its shorter side is `size`, and
+    cropped at the centre.
+    """
     if picture.size != (size, size):
         picture = ImageOps.fit(picture, (size, size), method=Image.Resampling.BICUBIC)
     return np.asarray(picture)

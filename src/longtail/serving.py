@@ -7,32 +7,65 @@ import torch
 from torch import Tensor, nn
 
 from longtail.heads import TENSORS, Head
-from longtail.models import normalize
 
 
 class ServedModel(nn.Module):
     """uint8 RGB images `[N, S, S, 3]` -> logits `[N, C]`, in float32.
 
     The caller decodes and resizes (see `longtail.imaging.decode`); normalisation is in here, so
-    that a consumer cannot get it wrong.
+    that a consumer cannot get it wrong. With a head `above` for super-classes the output is a pair:
+    their logits `[N, K]` come second.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(
-        self, backbone: nn.Module, head: Head, *, mean: Sequence[float], std: Sequence[float]
+        self,
+        backbone: nn.Module,
+        head: Head,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        above: Head | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.mean = (mean[0], mean[1], mean[2])
-        self.std = (std[0], std[1], std[2])
+        self.head = _HeadModule(head)
+        self.above = None if above is None else _HeadModule(above)
+        # As `models.normalize` does, but in buffers: constants could not move to another device.
+        self.register_buffer("scale", 1 / (255 * torch.tensor(std)))
+        self.register_buffer("shift", torch.tensor(mean) / torch.tensor(std))
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        features = self.backbone((images * self.scale - self.shift).permute(0, 3, 1, 2))
+        logits: Tensor = self.head(features)
+        return logits if self.above is None else (logits, self.above(features))
+
+
+class _HeadModule(nn.Module):
+    """A head whose tensors move and are saved with the model."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
         self._head = head
-        # Buffers, not plain attributes: they move and are saved with the model.
         for name in TENSORS:
             self.register_buffer(name, getattr(head, name))
 
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.backbone(normalize(images, mean=self.mean, std=self.std))
+    def forward(self, features: Tensor) -> Tensor:
         head = replace(self._head, **{name: getattr(self, name) for name in TENSORS})
         return head.logits(features)
+
+
+def assumed_prior(class_counts: Sequence[int], *, balanced: bool) -> list[float]:
+    """Return the class distribution that a model's probabilities are for, `[C]`.
+
+    That of its training images, unless it was trained as if all classes that have some were equally
+    frequent.
+    """
+    counts = torch.tensor(class_counts, dtype=torch.float64)
+    shares = (counts > 0).double() if balanced else counts
+    return [float(share) for share in shares / shares.sum()]
 
 
 def example_images(image_size: int) -> Tensor:

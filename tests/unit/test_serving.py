@@ -53,7 +53,7 @@ def test_exported_program_gives_the_logits_of_backbone_and_head(backbone, kind):
 
 def test_the_head_is_part_of_the_state():
     model = ServedModel(torch.nn.Identity(), heads()["ncm"], mean=MEAN, std=STD)
-    assert set(model.state_dict()) == {"weight", "center"}
+    assert set(model.state_dict()) == {"scale", "shift", "head.weight", "head.center"}
 
 
 def test_another_image_size_is_refused(backbone):

@@ -10,23 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from longtail.artifacts import (
-    Evaluation,
-    Gate,
-    Registration,
-    Report,
-    Representation,
-    Split,
-    TauNorm,
-)
+from longtail.artifacts import Evaluation, Gate, Registration, Representation, Split, TauNorm
 from longtail.config.promotion import RegisterConfig
 from longtail.errors import LongtailError
 from longtail.files import content_digest, file_digest, read_json, whole_directory, write_json
-from longtail.heads import load_heads, save_heads
+from longtail.heads import save_heads
 from longtail.io import export, registry, tracking
 from longtail.io.connection import Tracker, connect
-from longtail.models import load_backbone
-from longtail.serving import ServedModel
+from longtail.steps.served_model import served_model
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +29,6 @@ class Inputs:
     verdict: dict[str, Any]
     provenance: dict[str, Any]
     evaluation: Evaluation
-    report: Report
     gate: Gate
     representation: Representation
     tau_norm: TauNorm
@@ -58,7 +48,6 @@ class Inputs:
 def register(
     config: RegisterConfig,
     *,
-    report: Path,
     gate: Path,
     evaluation: Path,
     representation: Path,
@@ -80,7 +69,6 @@ def register(
         verdict=read_json(Gate(gate).verdict),
         provenance=read_json(provenance),
         evaluation=Evaluation(evaluation),
-        report=Report(report),
         gate=Gate(gate),
         representation=Representation(representation),
         tau_norm=TauNorm(tau_norm),
@@ -175,7 +163,6 @@ def _log_evidence(inputs: Inputs) -> None:
     tracking.log_files(
         {
             inputs.evaluation.root: tracking.EVALUATION,
-            inputs.report.root: "report",
             inputs.gate.root: "gate",
             inputs.split.profile: "split",
             inputs.representation.description: "representation",
@@ -187,20 +174,12 @@ def _log_evidence(inputs: Inputs) -> None:
 
 
 def _log_model(inputs: Inputs) -> None:
-    choice = read_json(inputs.tau_norm.choice)
-    backbone, description = load_backbone(
-        inputs.representation, test_time_flip=choice["test_time_flip"]
+    classes = read_json(inputs.evaluation.report)["classes"]
+    model, facts, heads = served_model(
+        inputs.representation, inputs.tau_norm, chosen=inputs.candidate.chosen, classes=classes
     )
-    head = load_heads(inputs.tau_norm.heads)[inputs.candidate.chosen]
-    classes = [entry["name"] for entry in read_json(inputs.evaluation.report)["classes"]]
-    model = ServedModel(backbone, head, mean=description["mean"], std=description["std"])
     with tempfile.TemporaryDirectory() as scratch:
         names, weights = Path(scratch) / "classes.json", Path(scratch) / "head.safetensors"
-        write_json(names, classes)
-        save_heads(weights, {inputs.candidate.chosen: head})
-        export.log_model(
-            model,
-            image_size=description["image_size"],
-            classes=len(classes),
-            files=[inputs.representation.backbone, weights, names],
-        )
+        write_json(names, facts.classes)
+        save_heads(weights, heads)
+        export.log_model(model, facts=facts, files=[inputs.representation.backbone, weights, names])

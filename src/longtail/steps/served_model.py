@@ -1,0 +1,56 @@
+"""From the artifacts of a candidate to the model that is registered and its facts."""
+
+from typing import Any
+
+from longtail.artifacts import Representation, TauNorm
+from longtail.files import read_json
+from longtail.heads import Head, load_heads
+from longtail.models import load_backbone
+from longtail.predictor import Facts
+from longtail.serving import ServedModel, assumed_prior
+
+
+def served_model(
+    representation: Representation,
+    tau_norm: TauNorm,
+    *,
+    chosen: str,
+    classes: list[dict[str, Any]],
+) -> tuple[ServedModel, Facts, dict[str, Head]]:
+    """Return the model, its facts, and its heads by name (`super` is that of the super-classes).
+
+    Args:
+        chosen: the variant. classes: by label, as `report.json` of an evaluation has them.
+    """
+    flip = read_json(tau_norm.choice)["test_time_flip"]
+    backbone, description = load_backbone(representation, test_time_flip=flip)
+    heads = {chosen: load_heads(tau_norm.heads)[chosen]}
+    if description["super_of"]:
+        stage1 = load_heads(representation.head)
+        heads |= {name: head for name, head in stage1.items() if name == "super"}
+    mean, std = description["mean"], description["std"]
+    model = ServedModel(backbone, heads[chosen], mean=mean, std=std, above=heads.get("super"))
+    counts = [entry["train"] for entry in classes]
+    facts = Facts(
+        chosen=chosen,
+        classes=[entry["name"] for entry in classes],
+        groups=[entry["group"] for entry in classes],
+        super_classes=description["super_classes"],
+        super_of=description["super_of"],
+        class_counts=counts,
+        prior=assumed_prior(counts, balanced=not _follows_counts(chosen, description)),
+        rejects=heads[chosen].rejects_to is not None,
+        image_size=description["image_size"],
+        mean=mean,
+        std=std,
+    )
+    return model, facts, heads
+
+
+def _follows_counts(chosen: str, description: dict[str, Any]) -> bool:
+    """Whether the class distribution of the training images is in the probabilities.
+
+    It is after plain training; all that comes after works to take it out.
+    """
+    plain = description["loss"] == "cross_entropy" and description["sampler"] == "instance"
+    return plain and chosen == "stage1"
