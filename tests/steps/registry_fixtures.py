@@ -17,6 +17,7 @@ from longtail.artifacts import (
     Evaluation,
     Gate,
     Registration,
+    Report,
     Representation,
     Split,
     TauNorm,
@@ -58,6 +59,7 @@ def write_evaluation(
     first_id: int = 0,
     groups: tuple[str, str, str] = GROUPS,
     group_names: tuple[str, ...] = GROUPS,
+    super_classes: dict[str, Any] | None = None,
 ) -> Path:
     """Write the evaluation of a model that has so many of 20 test images right in each class."""
     labels = np.repeat(np.arange(3), PER_CLASS)
@@ -65,8 +67,7 @@ def write_evaluation(
     predicted = np.where(hit, labels, (labels + 1) % 3)
     evaluation = Evaluation(root)
     evaluation.plots.mkdir(parents=True)
-    (evaluation.plots / "curve.png").write_bytes(b"a picture")
-    evaluation.page.write_text("<html>the report</html>", encoding="utf-8")
+    write_json(evaluation.plots / "curve.json", [])
     table = {
         "index": np.arange(len(labels)),
         "id": [f"{first_id + i:064x}" for i in range(len(labels))],
@@ -77,7 +78,14 @@ def write_evaluation(
         table[f"{variant}_confidence"] = np.full(len(labels), 0.5)
         table[f"{variant}_rank"] = np.where(hit, 0, 1).astype(np.int32)
     pd.DataFrame(table).to_parquet(evaluation.predictions)
-    report = _report(hit, labels, chosen=chosen, groups=groups, group_names=group_names)
+    report = _report(
+        hit,
+        labels,
+        chosen=chosen,
+        groups=groups,
+        group_names=group_names,
+        super_classes=super_classes,
+    )
     write_json(evaluation.report, report)
     write_json(evaluation.metrics, {"stage2": {"accuracy": float(hit.mean())}})
     return root
@@ -90,6 +98,7 @@ def _report(
     chosen: str,
     groups: tuple[str, str, str],
     group_names: tuple[str, ...],
+    super_classes: dict[str, Any] | None,
 ) -> dict[str, Any]:
     metrics = {"all": _metrics(hit)}
     for name in group_names:
@@ -99,6 +108,8 @@ def _report(
         "chosen": chosen,
         "test": {"digest": "0" * 64, "images": len(labels)},
         "group_names": list(group_names),
+        "calibration_bins": 15,
+        "super_classes": super_classes,
         "classes": [
             {"name": f"class-{k}", "group": group, "train": 100 // (k + 1), "test": PER_CLASS}
             for k, group in enumerate(groups)
@@ -200,9 +211,14 @@ class Workspace:
         split = Split(self.root / "split")
         split.root.mkdir(exist_ok=True)
         write_json(split.profile, {"law": "exp", "imbalance_factor": 20.0})
+        report = Report(self.root / "report")
+        report.root.mkdir(exist_ok=True)
+        report.page.write_text("<html>the report</html>", encoding="utf-8")
+        report.card.write_text("# The model", encoding="utf-8")
         register(
             self.config,
             gate=self.root / "gate",
+            report=report.root,
             evaluation=self.evaluation,
             representation=self.representation,
             tau_norm=self.tau_norm,

@@ -138,15 +138,17 @@ def test_the_run_holds_parameters_metrics_evidence_and_the_split(at, history):
             "evaluation",
             "evaluation/plots",
             "gate",
+            "report",
             "representation",
             "split",
             "tau_norm",
         )
         for entry in client(work).list_artifacts(run.info.run_id, directory)
     }
-    for name in ("index.html", "report.json", "metrics.json", "predictions.parquet"):
+    for name in ("report.json", "metrics.json", "predictions.parquet"):
         assert f"evaluation/{name}" in stored
-    assert {"evaluation/plots/curve.png", "gate/verdict.json", "split/profile.json"} <= stored
+    assert {"report/index.html", "report/model_card.md"} <= stored
+    assert {"evaluation/plots/curve.json", "gate/verdict.json", "split/profile.json"} <= stored
     assert {"representation/representation.json", "tau_norm/tau_norm.json"} <= stored
 
 

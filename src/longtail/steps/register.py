@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from longtail.artifacts import Evaluation, Gate, Registration, Representation, Split, TauNorm
+from longtail.artifacts import (
+    Evaluation,
+    Gate,
+    Registration,
+    Report,
+    Representation,
+    Split,
+    TauNorm,
+)
 from longtail.config.promotion import RegisterConfig
 from longtail.errors import LongtailError
 from longtail.files import content_digest, file_digest, read_json, whole_directory, write_json
@@ -30,6 +38,7 @@ class Inputs:
     provenance: dict[str, Any]
     evaluation: Evaluation
     gate: Gate
+    report: Report
     representation: Representation
     tau_norm: TauNorm
     split: Split
@@ -49,6 +58,7 @@ def register(
     config: RegisterConfig,
     *,
     gate: Path,
+    report: Path,
     evaluation: Path,
     representation: Path,
     tau_norm: Path,
@@ -70,6 +80,7 @@ def register(
         provenance=read_json(provenance),
         evaluation=Evaluation(evaluation),
         gate=Gate(gate),
+        report=Report(report),
         representation=Representation(representation),
         tau_norm=TauNorm(tau_norm),
         split=Split(split),
@@ -164,6 +175,7 @@ def _log_evidence(inputs: Inputs) -> None:
         {
             inputs.evaluation.root: tracking.EVALUATION,
             inputs.gate.root: "gate",
+            inputs.report.root: "report",
             inputs.split.profile: "split",
             inputs.representation.description: "representation",
             inputs.representation.history: "representation",
