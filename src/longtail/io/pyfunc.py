@@ -16,7 +16,9 @@ import torch
 from mlflow.exceptions import MlflowException
 from torch import Tensor, nn
 
-from ..predictor import Floats, Pixels, Predictor, read_facts
+from ..image_input import Pixels
+from ..predictor import Predictor, read_facts
+from ..prior_shift import Floats
 
 COLUMN = "image"
 FACTS = Path("extra_files") / "model.json"  # in a model's directory
