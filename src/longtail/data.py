@@ -2,20 +2,22 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from longtail.artifacts import Images
 from longtail.imaging import decode
+from longtail.io.shard_store import open_shards
+from longtail.parallel import in_order
 from longtail.progress import progress
 
 CHUNK = 1024
+_READ_AHEAD = 3  # batches, while one is decoded and one is used
 
 
 class ImageStore:
@@ -33,9 +35,9 @@ class ImageStore:
         self.labels = torch.from_numpy(rows["label"].to_numpy().astype(np.int64))  # [N]
         self._shards = rows["shard"].to_numpy()
         self._rows = rows["row"].to_numpy()
-        # Few shards stay open: a mapped shard counts as memory, and opening one is cheap.
-        self._column = lru_cache(maxsize=2)(partial(_read_shard, images))
+        self._images = open_shards(images)
         self._pool = ThreadPoolExecutor(thread_name_prefix="decode")
+        self._decode_one = partial(decode, size=size)
         self._resident: Tensor | None = None
 
     def __len__(self) -> int:
@@ -61,37 +63,26 @@ class ImageStore:
         """Return the images at `positions` of the table, uint8 `[n, size, size, 3]`."""
         if self._resident is not None:
             return self._resident[torch.as_tensor(positions, device=self._resident.device)]
-        wanted = np.asarray(positions)
-        encoded: list[bytes] = [b""] * len(wanted)
-        # By shard, so that each shard is opened at most once a batch.
-        for slot in np.argsort(self._shards[wanted], kind="stable"):
-            position = wanted[slot]
-            encoded[slot] = self._column(int(self._shards[position]))[
-                int(self._rows[position])
-            ].as_py()
-        pixels = list(self._pool.map(partial(decode, size=self.size), encoded))
-        return torch.from_numpy(np.stack(pixels))
+        return self._decode(self._read(positions))
 
     def batches(self, batch_size: int) -> Iterator[Tensor]:
         """Yield all images in table order, uint8 `[<= batch_size, size, size, 3]`."""
         return self.stream(torch.split(torch.arange(len(self)), batch_size))
 
     def stream(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Yield the images of each batch of positions, decoding the next one in the background."""
+        """Yield the images of each batch of positions; the next ones are read and decoded ahead."""
         if self._resident is not None:
             yield from map(self.decode, batches)
             return
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            pending = None
-            for positions in batches:
-                following = ahead.submit(self.decode, positions)
-                if pending is not None:
-                    yield pending.result()
-                pending = following
-            if pending is not None:
-                yield pending.result()
+        with ThreadPoolExecutor(_READ_AHEAD) as readers, ThreadPoolExecutor(1) as decoder:
+            wanted = ((None, positions) for positions in batches)
+            encoded = in_order(readers, self._read, wanted, ahead=_READ_AHEAD)
+            for _, pixels in in_order(decoder, self._decode, encoded, ahead=2):
+                yield pixels
 
+    def _read(self, positions: Sequence[int] | Tensor) -> list[bytes]:
+        wanted = np.asarray(positions)
+        return self._images.encoded(self._shards[wanted], self._rows[wanted])
 
-def _read_shard(images: Images, number: int) -> pa.ChunkedArray:
-    with pa.memory_map(str(images.shard(number))) as file:
-        return pa.ipc.open_file(file).read_all()["bytes"]
+    def _decode(self, encoded: list[bytes]) -> Tensor:
+        return torch.from_numpy(np.stack(list(self._pool.map(self._decode_one, encoded))))

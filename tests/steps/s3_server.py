@@ -32,12 +32,13 @@ class S3Server:
     """A server with an empty bucket.
 
     `fault` may answer a request in the server's place: a status code, or `cut` for an answer that
-    ends in the middle.
+    ends in the middle. `sent` counts the bytes of all answers' bodies.
     """
 
     endpoint: str
     client: Any
     requests: list[Request] = field(default_factory=list)
+    sent: int = 0
     fault: Callable[[Request], int | str | None] = lambda request: None
 
     @property
@@ -148,6 +149,7 @@ class _ProxyHandler(BaseHTTPRequestHandler):
         answer = backend.getresponse()
         body = answer.read()
         backend.close()
+        self.log.sent += len(body)
         headers = [pair for pair in answer.getheaders() if pair[0].lower() not in _OWN_HEADERS]
         size = int(answer.headers.get("Content-Length") or len(body))
         self._answer(answer.status, headers, body, size=size, cut=fault == "cut")

@@ -4,6 +4,7 @@ Run as `python train_worker.py IMAGES SPLIT OUT`; torchrun starts several of it.
 """
 
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -47,13 +48,13 @@ def main(images: Path, split: Path, out: Path) -> None:
     )
     with world() as processes:
         seen: list[Tensor] = []
-        decode = train.decode
+        stream = train.stream
 
-        def noting(positions: Tensor) -> Tensor:
-            seen.append(positions)
-            return decode(positions)
+        def noting(batches: Iterable[Tensor]) -> Iterator[Tensor]:
+            seen.extend(batches := list(batches))
+            return stream(batches)
 
-        train.decode = noting  # type: ignore[method-assign]
+        train.stream = noting  # type: ignore[method-assign]
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
         trainer = Trainer(recipe, network, optimizer, processes)
         trainer.fit(train, val, checkpoint=out / "checkpoint.pt", key="worker")

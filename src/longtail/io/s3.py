@@ -50,7 +50,7 @@ class S3Storage:
         self._bucket = bucket
         self._prefix = prefix.rstrip("/") + "/" if prefix.rstrip("/") else ""
         self._config = config
-        self._client = _client(root, config)
+        self._client = s3_client(root, config)
         self._cache = cache
         self._run = time.time_ns()  # the time that marks copies as confirmed by this run
 
@@ -183,7 +183,12 @@ def _name(etag: str) -> str:
     return hashlib.sha256(etag.encode()).hexdigest()
 
 
-def _client(root: str, config: S3Config) -> Any:
+def s3_client(root: str, config: S3Config) -> Any:
+    """Return a client of boto3; anonymous where there are no credentials.
+
+    Raises:
+        LongtailError: the settings cannot be those of a client of `root`.
+    """
     try:
         return _connect(config)
     except (BotoCoreError, ValueError) as error:  # half of the keys, no such profile, no URL

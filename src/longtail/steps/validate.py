@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from longtail.artifacts import Images, Split, Validation
 from longtail.config.split import ValidateConfig
 from longtail.errors import LongtailError
 from longtail.files import file_digest, whole_directory, write_json
+from longtail.io.shard_store import Shards, open_shards
 from longtail.validation import reading, rules, statistics, tables
 from longtail.validation.docs import INDEX, data_docs
 from longtail.validation.expectations import Judgement, Outcome, judge
@@ -71,7 +73,7 @@ def _look(
 ) -> tuple[Frames, dict[str, Any]]:
     """Every table but the schema's, and the statistics."""
     contents = reading.read_contents(source, parts)
-    manifest, shards = contents.manifest, reading.Shards(source)
+    manifest, shards = contents.manifest, open_shards(source)
     splits = tables.splits_table(contents.splits, manifest)
     classes = tables.classes_table(contents.profile, splits, classes=names)
     duplicates = tables.duplicates_table(manifest, splits)
@@ -97,12 +99,20 @@ def _look(
     return frames, numbers
 
 
-def _sample(splits: pd.DataFrame, shards: reading.Shards, *, size: int, seed: int) -> pd.DataFrame:
+def _sample(splits: pd.DataFrame, shards: Shards, *, size: int, seed: int) -> pd.DataFrame:
     """The sampled rows of the splits, with what their pictures are like."""
     rows = splits.iloc[sample_positions(len(splits), size=size, seed=seed)].reset_index(drop=True)
     places = list(zip(rows["shard"].tolist(), rows["row"].tolist(), strict=True))
-    seen = inspect_sample(lambda position: shards.encoded(*places[position]), rows["id"].tolist())
+    seen = inspect_sample(lambda position: _encoded(shards, *places[position]), rows["id"].tolist())
     return pd.concat([rows, seen], axis=1)
+
+
+def _encoded(shards: Shards, shard: int, row: int) -> bytes:
+    """The bytes of one image, none if they are not there."""
+    try:
+        return shards.encoded([shard], [row])[0]
+    except (OSError, pa.ArrowInvalid, KeyError, IndexError):
+        return b""
 
 
 def _write(judgement: Judgement, numbers: dict[str, Any], *, profile: Path, out: Path) -> None:

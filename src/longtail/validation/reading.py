@@ -1,7 +1,6 @@
 """Read what the rules look at, and say what is missing or unreadable instead of failing on it."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,35 +45,6 @@ def read_contents(source: Images, parts: Split) -> Contents:
         splits={name: pq.read_table(getattr(parts, name)).to_pandas() for name in SPLITS},
         profile=read_json(parts.profile),
     )
-
-
-class Shards:
-    """The encoded images of an artifact, by shard and row."""
-
-    def __init__(self, source: Images) -> None:
-        self._source = source
-        self._column = lru_cache(maxsize=8)(self._read)
-
-    def rows(self, shard: int) -> str:
-        """Return how many rows a shard has, or why it cannot be read."""
-        if not self._source.shard(shard).is_file():
-            return "no such file"
-        try:
-            return str(len(self._column(shard)))
-        except (pa.ArrowInvalid, KeyError):
-            return "not an Arrow file of images"
-
-    def encoded(self, shard: int, row: int) -> bytes:
-        """Return the bytes of one image, none if they are not there."""
-        try:
-            data: bytes = self._column(shard)[row].as_py()
-        except (OSError, pa.ArrowInvalid, KeyError, IndexError):
-            return b""
-        return data
-
-    def _read(self, shard: int) -> pa.ChunkedArray:
-        with pa.memory_map(str(self._source.shard(shard))) as file:
-            return pa.ipc.open_file(file).read_all()["bytes"]
 
 
 def _schema(path: Path) -> pa.Schema | str:

@@ -1,6 +1,7 @@
 """The tables that the rules look at, as pandas frames in which one bad row is one offender."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -56,10 +57,12 @@ def shards_table(manifest: pd.DataFrame, rows: Callable[[int], str]) -> pd.DataF
 
     Args:
         manifest: one row per image.
-        rows: gives a shard's number of rows as text, or why it cannot be read.
+        rows: gives a shard's number of rows as text, or why it cannot be read; called from several
+            threads.
     """
     expected = (manifest.groupby("shard")["row"].max() + 1).astype(str)
-    found = [rows(int(shard)) for shard in expected.index]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(rows, expected.index.tolist()))
     return pd.DataFrame({"shard": expected.index, "expected": expected.array, "found": found})
 
 
