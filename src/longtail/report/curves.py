@@ -69,7 +69,7 @@ def plot_reliability(
     """
     rows = (len(panels) + 1) // 2
     with styled():
-        figure = Figure(figsize=(WIDTH, 0.5 + 2.3 * rows))
+        figure = Figure(figsize=(WIDTH, 0.5 + 2.1 * rows))
         grid = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, (group, curves) in zip(grid, panels.items(), strict=False):
             axes.plot([0, 100], [0, 100], color=INK, linewidth=0.8)

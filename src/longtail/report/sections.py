@@ -1,6 +1,7 @@
 """What the sections of the page are about, as rows ready to be printed."""
 
 import base64
+import re
 from typing import Any
 
 import pandas as pd
@@ -107,7 +108,7 @@ def group_confusion(material: Material) -> list[dict[str, Any]]:
 def findings(validation: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the rules that were broken or could not be judged, the first offenders of each."""
     return [
-        rule | {"offenders": rule["offenders"][:SHOWN_OFFENDERS]}
+        rule | {"offenders": [_short(one) for one in rule["offenders"][:SHOWN_OFFENDERS]]}
         for rule in validation["rules"]
         if rule["passed"] is not True
     ]
@@ -122,6 +123,11 @@ def cost_total(costs: list[dict[str, Any]]) -> dict[str, Any]:
         "peak_memory_bytes": max((record["peak_memory_bytes"] for record in costs), default=None),
         "peak_gpu_bytes": max(gpu, default=None),
     }
+
+
+def _short(offender: str) -> str:
+    """Cut digests: the beginning says which one is meant."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", offender)
 
 
 def _pictures(examples: pd.DataFrame | None, classes: list[dict[str, Any]]) -> list[dict[str, Any]]:

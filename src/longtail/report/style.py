@@ -22,7 +22,8 @@ VARIANT_STYLE: dict[str, dict[str, Any]] = {
     "stage2_tau": {"color": "#e69f00", "marker": "D", "linestyle": "--"},
 }
 GROUP_COLORS = ("#7b5ea7", "#2a9d8f", "#d4b83a", "#aa3377", "#8c8c3c", "#66aadd")
-WIDTH = 4.8  # inches: on a telephone a point of text is then about a pixel
+LEGEND_LETTERS = 50  # on a line above a figure
+WIDTH = 4.3  # inches: on a telephone a point of text is then about a pixel
 STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": LINE,
@@ -32,10 +33,10 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "figure.constrained_layout.use": True,
     "font.family": "DejaVu Sans",  # comes with matplotlib, so the layout is the same everywhere
-    "font.size": 10.0,
+    "font.size": 9.5,
     "grid.color": LINE,
     "grid.linewidth": 0.6,
-    "legend.fontsize": 9.0,
+    "legend.fontsize": 8.8,
     "legend.frameon": False,
     "lines.linewidth": 1.6,
     "lines.markersize": 4.5,
@@ -44,8 +45,8 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a class may be called $5
     "xtick.color": INK,
     "ytick.color": INK,
-    "xtick.labelsize": 9.0,
-    "ytick.labelsize": 9.0,
+    "xtick.labelsize": 8.6,
+    "ytick.labelsize": 8.6,
 }
 
 
@@ -65,10 +66,10 @@ def new_figure(*, height: float = 3.5) -> tuple[Figure, Axes]:
 
 
 def legend_above(figure: Figure, axes: Axes) -> None:
-    """Put the legend of `axes` above them, two or three entries a line, clear of the data."""
+    """Put the legend of `axes` above them, clear of the data, as many entries a line as fit."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = 3 if len(handles) == 3 or len(handles) > 4 else 2
-    figure.legend(handles, labels, loc="outside upper left", ncols=min(columns, len(handles)))
+    fit = LEGEND_LETTERS // (max(map(len, labels)) + 7)
+    figure.legend(handles, labels, loc="outside upper left", ncols=max(1, min(fit, len(labels))))
 
 
 def group_color(position: int) -> str:
