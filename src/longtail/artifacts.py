@@ -66,6 +66,38 @@ EXAMPLES_SCHEMA = pa.schema(
     ]
 )
 
+ANSWERS_SCHEMA = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False),  # below the directory or prefix
+        pa.field("label", pa.int32()),
+        pa.field("class_name", pa.string()),
+        pa.field("probability", pa.float64()),
+        pa.field("group", pa.string()),  # of the predicted class
+        pa.field(
+            "top_k",  # most probable first
+            pa.list_(
+                pa.struct(
+                    {
+                        "label": pa.int32(),
+                        "class_name": pa.string(),
+                        "probability": pa.float64(),
+                    }
+                )
+            ),
+        ),
+        pa.field("error", pa.string()),  # why there is no answer; null if there is one
+    ]
+)
+SUPER_ANSWERS_SCHEMA = pa.schema(
+    [
+        *ANSWERS_SCHEMA,
+        pa.field("super_label", pa.int32()),
+        pa.field("super_name", pa.string()),
+        pa.field("super_probability", pa.float64()),
+        pa.field("levels_agree", pa.bool_()),  # the class is one of the super-class
+    ]
+)
+
 
 @dataclass(frozen=True)
 class Images:
