@@ -178,7 +178,6 @@ def _levels(
     return {
         "names": description["super_classes"],
         "of": description["super_of"],
-        "of": description["super_of"],
         "head": None if own is None else super_metrics(own, super_of[labels]),
         "variants": {
             name: level_metrics(
