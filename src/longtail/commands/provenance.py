@@ -28,17 +28,23 @@ def provenance(*, params: Path, split: Path) -> dict[str, Any]:
 
     `params` holds every section with its defaults filled in.
     """
-    commit = _git("rev-parse", "HEAD")
-    status = _git("status", "--porcelain", "--untracked-files=no")
+    commit, dirty = git_state()
     return {
         "git_commit": commit,
-        "git_dirty": None if status is None else bool(status),
+        "git_dirty": dirty,
         "split_md5": dvc_directory_md5(split),
         "params": {
             name: load_section(params, name, model).model_dump(mode="json")
             for name, model in FLOW.items()
         },
     }
+
+
+def git_state() -> tuple[str | None, bool | None]:
+    """Return the commit and whether tracked files differ from it; None twice outside of Git."""
+    commit = _git("rev-parse", "HEAD")
+    status = _git("status", "--porcelain", "--untracked-files=no")
+    return commit, None if status is None else bool(status)
 
 
 def dvc_directory_md5(root: Path) -> str:

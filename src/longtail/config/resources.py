@@ -26,7 +26,7 @@ class PodConfig(Section):
     """What one kind of step asks of a node."""
 
     image: str = Field(
-        default="longtail:0.1.0-cpu",
+        default="longtail:cpu",
         description="Container image; `submit` wants a digest: name@sha256:...",
     )
     cpu: Quantity = Field(default="2", description="Requested CPUs.")
@@ -38,7 +38,9 @@ class PodConfig(Section):
     shared_memory: Quantity | None = Field(
         default=None, description="/dev/shm as a volume in memory; counts towards `memory`."
     )
-    scratch: Quantity = Field(default="10Gi", description="Volume at /tmp that ends with the pod.")
+    scratch: Quantity = Field(
+        default="10Gi", description="Volume at /scratch, HOME of the image; ends with the pod."
+    )
     scratch_class: str | None = Field(
         default=None, description="Storage class of that volume; none: the node's own disk."
     )
@@ -55,7 +57,7 @@ class ShardCache(Section):
     """Where pods keep the image shards that they fetched from the store."""
 
     claim: str | None = Field(
-        default=None, description="Volume claim that pods share; none: each has its own, at /tmp."
+        default=None, description="Volume claim that pods share; none: each pod its own."
     )
     gigabytes: Annotated[float, Field(gt=0.0)] = Field(
         default=5.0, description="Ceiling; the shards used last stay."
@@ -70,7 +72,7 @@ class ResourcesConfig(Section):
 
     cpu: PodConfig = Field(default=PodConfig(), description="Steps without a GPU.")
     gpu: PodConfig = Field(
-        default=PodConfig(memory="8Gi", timeout_minutes=1440),
+        default=PodConfig(image="longtail:gpu", memory="8Gi", timeout_minutes=1440),
         description="Steps that a GPU makes faster; without `accelerators` they run on CPUs.",
     )
     backoff_seconds: Count = Field(default=30, description="Pause before a retry; then doubled.")

@@ -1,0 +1,105 @@
+"""The compiled pipeline on this machine: its steps in processes, or in containers."""
+
+import contextlib
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from kfp import local
+from kfp.components import load_component_from_text
+
+import components
+from longtail.config.resources import PodConfig, ResourcesConfig
+from longtail.errors import LongtailError
+from longtail.files import read_json
+from pipelines.compiling import compiled
+from pipelines.narration import Narrator
+from pipelines.parameters import read_parameters, read_resources
+from pipelines.revision import code_revision, git_revision
+from pipelines.training import NAME, build
+
+PAGES = {"validate": "data_docs", "report": "page"}  # step -> its output that people read
+
+
+def run(
+    params: Path,
+    *,
+    root: Path,
+    caching: bool,
+    containers: bool,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Run the pipeline of a parameter file; return its summary and, as `pages`, its HTML files.
+
+    Cluster resources, the image store and the DVC remote are left out, and no step is tried again.
+    Artifacts, cache, checkpoints and the log lie under `root`.
+
+    Args:
+        caching: use the results of earlier runs on the same inputs.
+        containers: run the steps in containers (Docker, or Podman through DOCKER_HOST).
+        tell: takes one line at a time about what happens.
+
+    Raises:
+        LongtailError: the parameters are wrong, a step failed, or there is no container service.
+    """
+    root = root.resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    sections, images = read_parameters(params), read_resources(params)
+    name = datetime.now().strftime("%Y%m%d-%H%M%S")
+    state = root / "state"
+    variables = {"LONGTAIL_STATE": str(state), "LONGTAIL_RUN": name}
+    runner: local.SubprocessRunner | local.DockerRunner = local.SubprocessRunner(use_venv=False)
+    revision = code_revision()
+    if containers:
+        from pipelines.containers import container_runner, image_id, mounted
+
+        sections, mounts = mounted(sections, root)
+        runner = container_runner(variables, mounts)
+        revision = code_revision(image_id(images.cpu.image))
+    pods = {kind: PodConfig(image=images.cpu.image, retries=0) for kind in ("cpu", "gpu")}
+    pipeline = compiled(build(sections, ResourcesConfig(**pods)))
+    local.init(runner, pipeline_root=str(root), enable_caching=caching)
+    log = root / f"{name}.log"
+    with _environment(variables), Narrator(log, tell) as narrator:
+        try:
+            load_component_from_text(pipeline)(code_rev=revision, git_commit=git_revision())
+            failed = False
+        except RuntimeError:
+            failed = True
+    summary = read_json(state / "runs" / name / "summary.json")
+    if failed:
+        raise LongtailError(f"{summary['error'] or 'the run failed'}\nAll output: {log}")
+    return summary | {"pages": _pages(root, narrator), "log": str(log)}
+
+
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set what the steps' processes inherit; `components` may be no installed package yet."""
+    before = dict(os.environ)
+    packages = str(Path(str(components.__file__)).parents[1])
+    path = os.pathsep.join(filter(None, [packages, before.get("PYTHONPATH")]))
+    os.environ.update({**variables, "PYTHONPATH": path})
+    try:
+        with warnings.catch_warnings():
+            # Of settings that only a cluster has, and of images without "python" in their name.
+            warnings.filterwarnings("ignore", module=r"kfp\.local")
+            yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _pages(root: Path, narrator: Narrator) -> list[str]:
+    """Return the HTML files of a run, wherever the cache has them from."""
+    directory = max(root.glob(f"{NAME}-*"), key=lambda path: path.name)
+    pages = []
+    for step, output in PAGES.items():
+        if step in narrator.cached:
+            [entry] = (root / ".kfp_cache").glob(f"{narrator.cached[step]}*.json")
+            pages.append(read_json(entry)[output]["uri"])
+        else:
+            pages.append(str(directory / step / output))
+    return pages

@@ -1,0 +1,53 @@
+"""`longtail pipeline`: the flow on Kubeflow, compiled, run here, or handed to a cluster."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longtail.commands.steps import DEFAULT_PARAMS
+
+app = typer.Typer(
+    help="The flow as a Kubeflow pipeline.", no_args_is_help=True, rich_markup_mode=None
+)
+Params = Annotated[Path, typer.Option(help="Parameter file, of which all sections are read.")]
+
+
+@app.command()
+def compile(
+    out: Annotated[Path, typer.Option(help="The pipeline, YAML.")] = Path(
+        "pipelines/training.yaml"
+    ),
+    params: Params = DEFAULT_PARAMS,
+) -> None:
+    """Write the pipeline that Kubeflow takes; its parameters' defaults are the parameter file's."""
+    from longtail.files import whole_file
+    from pipelines.compiling import compiled_training
+
+    text = compiled_training(params)
+    with whole_file(out) as partial:
+        partial.write_text(text, encoding="utf-8")
+    typer.echo(f"{out}: {len(text) // 1000} kB")
+
+
+@app.command()
+def run(
+    params: Params = DEFAULT_PARAMS,
+    root: Annotated[Path, typer.Option(help="Artifacts, cache, checkpoints, log.")] = Path(
+        "data/pipeline"
+    ),
+    cache: Annotated[bool, typer.Option(help="Use results of earlier runs.")] = True,
+    containers: Annotated[bool, typer.Option(help="A container a step (Docker, Podman).")] = False,
+) -> None:
+    """Run the pipeline on this machine.
+
+    A run that was interrupted goes on where it was: finished steps are in the cache, training has
+    its checkpoint.
+    """
+    from pipelines.local import run as run_here
+
+    done = run_here(params, root=root, caching=cache, containers=containers, tell=typer.echo)
+    typer.echo(f"\n{done['text']}")
+    for page in done["pages"]:
+        typer.echo(f"Page: {page}")
+    typer.echo(f"Log:  {done['log']}")
