@@ -115,6 +115,8 @@ def run_dvc(directory: Path, *arguments: str) -> str:
 @contextmanager
 def _workspace(remote: str, endpoint_url: str | None) -> Iterator[Path]:
     """Yield a temporary directory in which DVC knows the remote."""
+    if not remote:
+        raise LongtailError("No DVC remote to keep splits in; name one, as s3://bucket/prefix")
     is_s3 = remote.startswith("s3://")
     if "://" in remote and not is_s3:
         raise LongtailError(f"Unknown kind of remote: {remote}. Use s3://bucket/prefix")
