@@ -1,6 +1,8 @@
 """Published images: what is uploaded, fetched, kept in the cache, and found wrong."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from longtail.artifacts import Images
+from longtail.errors import LongtailError
 from longtail.files import file_digest
 from longtail.io.publishing import publish
 from longtail.io.shard_store import LocalShards, open_shards
 from tests.steps.ingest_fixtures import encode, picture, run_ingest, write_tree
-from tests.steps.s3_server import BUCKET, S3Server, s3, s3_backend
+from tests.steps.s3_server import BUCKET, Request, S3Server, s3, s3_backend
 
 __all__ = ["s3", "s3_backend"]  # fixtures
 URL = f"s3://{BUCKET}/store"
@@ -144,3 +147,149 @@ def test_what_was_read_last_stays(
     assert s3.objects_read == []
     reader.encoded([1] * 80, rows)
     assert s3.objects_read != []
+
+
+READ = """
+import hashlib, sys
+from pathlib import Path
+import pyarrow.parquet as pq
+from longtail.artifacts import Images
+from longtail.io.shard_store import open_shards
+images = Images(Path(sys.argv[1]))
+table = pq.read_table(images.manifest).to_pandas()
+reader = open_shards(images)
+for _ in range(int(sys.argv[2])):
+    for start in range(0, len(table), 50):
+        part = table.iloc[start : start + 50]
+        found = reader.encoded(part["shard"], part["row"])
+        assert [hashlib.sha256(data).hexdigest() for data in found] == part["id"].tolist()
+"""
+
+
+def read_in_processes(images: Images, *, processes: int, passes: int) -> None:
+    command = [sys.executable, "-c", READ, str(images.root), str(passes)]
+    running = [subprocess.Popen(command) for _ in range(processes)]
+    assert [process.wait() for process in running] == [0] * processes
+
+
+def test_processes_of_a_node_fetch_everything_once(
+    published: Images, local: Images, s3: S3Server
+) -> None:
+    read_in_processes(published, processes=3, passes=1)
+    everything = sum(local.shard(number).stat().st_size for number in range(SHARDS))
+    assert s3.sent <= everything
+
+
+def test_processes_that_evict_each_other_read_the_right_images(
+    published: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGTAIL_SHARD_CACHE_BYTES", "600000")
+    read_in_processes(published, processes=3, passes=3)
+    assert cached(tmp_path / "cache") <= 600_000
+
+
+def test_a_damaged_cache_is_fetched_anew(
+    published: Images, local: Images, s3: S3Server, tmp_path: Path
+) -> None:
+    wanted = places(local)
+    expected = open_shards(published).encoded(**wanted)
+    for path in (tmp_path / "cache").glob("*.shard"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    s3.requests.clear()
+    assert open_shards(published).encoded(**wanted) == expected
+    assert len(s3.objects_read) == SHARDS
+
+
+@pytest.mark.parametrize("fault", [503, "cut"])
+def test_a_request_that_fails_once_is_repeated(
+    published: Images, local: Images, s3: S3Server, fault: int | str
+) -> None:
+    failed: set[str] = set()
+
+    def once(request: Request) -> int | str | None:
+        if request.method == "HEAD" or request.path in failed:
+            return None
+        failed.add(request.path)
+        return fault
+
+    s3.fault = once
+    wanted = places(local)
+    assert open_shards(published).encoded(**wanted) == LocalShards(local).encoded(**wanted)
+    assert len(failed) == SHARDS
+
+
+def address_of(images: Images, shard: int) -> tuple[str, str]:
+    address = json.loads(images.shards.read_text())[shard]["address"]
+    return address, address.removeprefix(f"s3://{BUCKET}/")
+
+
+def test_a_replaced_object_is_an_error_that_names_it_and_the_image(
+    published: Images, local: Images, s3: S3Server, tmp_path: Path
+) -> None:
+    address, key = address_of(published, 1)
+    content = bytearray(local.shard(1).read_bytes())
+    content[content.index(LocalShards(local).encoded([1], [5])[0]) + 100] ^= 1
+    s3.put({key: bytes(content)})
+    reader = open_shards(published)
+    with pytest.raises(LongtailError, match=rf"{address}: the image of row 5 has another SHA-256"):
+        reader.encoded([0, 1, 1], [0, 4, 5])
+    assert reader.encoded([1], [4]) == LocalShards(local).encoded([1], [4])
+    s3.put({key: local.shard(1).read_bytes()})
+    assert reader.encoded([1], [5]) == LocalShards(local).encoded([1], [5])
+
+
+def test_a_truncated_and_a_missing_object_are_errors(published: Images, s3: S3Server) -> None:
+    address, key = address_of(published, 2)
+    s3.put({key: b"ARROW1"})
+    with pytest.raises(LongtailError, match=rf"{address}"):
+        open_shards(published).encoded([2], [0])
+    assert open_shards(published).rows(2) == "an object of 6 bytes"
+    s3.client.delete_object(Bucket=BUCKET, Key=key)
+    with pytest.raises(LongtailError, match=rf"{address}: there is no such object"):
+        open_shards(published).encoded([2], [0])
+    assert open_shards(published).rows(2) == "no such object"
+
+
+def test_refusals_name_the_store_and_the_settings(
+    published: Images, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3.fault = lambda request: 403
+    with pytest.raises(LongtailError, match=r"s3://images/store/.*credentials"):
+        open_shards(published).encoded([0], [0])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(LongtailError, match=r"AWS_ENDPOINT_URL \(http://127.0.0.1:9\)"):
+        open_shards(published).encoded([0], [0])
+
+
+def test_a_cache_that_cannot_be_is_an_error_that_names_its_setting(
+    published: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LONGTAIL_SHARD_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(LongtailError, match="Set LONGTAIL_SHARD_CACHE to a writable"):
+        open_shards(published).encoded([0], [0])
+    monkeypatch.setenv("LONGTAIL_SHARD_CACHE_BYTES", "5GB")
+    with pytest.raises(LongtailError, match="LONGTAIL_SHARD_CACHE_BYTES is 5GB; give a whole"):
+        open_shards(published)
+
+
+def test_shards_of_other_images_are_refused(published: Images, tmp_path: Path) -> None:
+    table = pq.read_table(published.manifest)
+    pq.write_table(table.slice(0, 300), published.manifest)
+    with pytest.raises(LongtailError, match=r"shards\.json does not belong to .*publish"):
+        open_shards(published)
+
+
+def test_what_cannot_be_published_is_refused(
+    published: Images, local: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(LongtailError, match="give s3://bucket/prefix"):
+        publish(local.root, url="gs://bucket", out=out)
+    with pytest.raises(LongtailError, match="holds no shards"):
+        publish(published.root, url=URL, out=out)
+    with pytest.raises(LongtailError, match=r"s3://nowhere/x: .*Check the bucket"):
+        publish(local.root, url="s3://nowhere/x", out=out)
+    assert not out.exists()
