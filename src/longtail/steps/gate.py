@@ -4,39 +4,58 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
+import pyarrow.parquet as pq
 
-from longtail import gating
 from longtail.artifacts import Champion, Evaluation, Gate
 from longtail.config.promotion import GateConfig
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, whole_directory, write_json
+from longtail.gating.checks import Check, outcome, require_groups, undecided
+from longtail.gating.comparison import gain, group_losses, worst_class
+from longtail.gating.floors import floors
+from longtail.gating.predictions import (
+    Predictions,
+    by_class,
+    by_super_class,
+    other_test_split,
+    sorted_predictions,
+)
 
 
 def gate(config: GateConfig, *, evaluation: Path, champion: Path, out: Path) -> None:
-    """Write `verdict.json`: promote, hold or reject, each check with value, bound and reason.
+    """Write `verdict.json`: promote, hold or reject, each check with interval, bound and reason.
+
+    Every number is computed from the predictions of both models; those of a report are not read.
 
     Raises:
-        LongtailError: a threshold names a group that the split lacks.
+        LongtailError: a bound names a group that the split lacks, or asks for super-classes where
+            there are none.
     """
     measured = Evaluation(evaluation)
     report = read_json(measured.report)
     identity = read_json(Champion(champion).identity)["champion"]
+    if config.max_super_class_loss is not None:
+        _super_classes(report)
     for key in ("min_group_accuracy", "max_group_loss"):
-        gating.require_groups(getattr(config, key), report["group_names"], where=f"gate.{key}")
-    test = _test_split(measured.predictions)
+        require_groups(getattr(config, key), report["group_names"], where=f"gate.{key}")
+    candidate = _read(measured.predictions, report["chosen"])
     checks = [
         *_thresholds(config),
-        *gating.floors(
-            report["variants"][report["chosen"]]["groups"],
+        *floors(
+            candidate,
+            groups=_by_label(report, "group"),
             min_balanced_accuracy=config.min_balanced_accuracy,
             min_group_accuracy=config.min_group_accuracy,
             max_calibration_error=config.max_calibration_error,
+            bins=report["calibration_bins"],
+            confidence=config.confidence,
         ),
-        *_against(config, identity, report=report, test=test, predictions=champion),
+        *_against(config, identity, report=report, candidate=candidate, predictions=champion),
     ]
     verdict = {
-        "outcome": gating.outcome(checks),
+        "outcome": outcome(checks),
+        "confidence": config.confidence,
         "candidate": {"digest": file_digest(measured.predictions), "chosen": report["chosen"]},
         "champion": identity,
         "checks": [asdict(check) for check in checks],
@@ -45,11 +64,13 @@ def gate(config: GateConfig, *, evaluation: Path, champion: Path, out: Path) -> 
         write_json(Gate(partial).verdict, verdict)
 
 
-def _thresholds(config: GateConfig) -> list[gating.Check]:
+def _thresholds(config: GateConfig) -> list[Check]:
     """Nothing if a bound is set on the model; the gain over a champion alone is not one."""
     bounds = (
         config.min_balanced_accuracy,
         config.max_calibration_error,
+        config.max_class_loss,
+        config.max_super_class_loss,
         *config.min_group_accuracy.values(),
         *config.max_group_loss.values(),
     )
@@ -57,9 +78,9 @@ def _thresholds(config: GateConfig) -> list[gating.Check]:
         return []
     reason = (
         "no thresholds, no blessing: set gate.min_balanced_accuracy, gate.min_group_accuracy, "
-        "gate.max_calibration_error or gate.max_group_loss"
+        "gate.max_calibration_error, gate.max_group_loss or gate.max_class_loss"
     )
-    return [gating.undecided("thresholds", reason)]
+    return [undecided("thresholds", reason)]
 
 
 def _against(
@@ -67,54 +88,94 @@ def _against(
     identity: dict[str, Any] | None,
     *,
     report: dict[str, Any],
-    test: pd.DataFrame,
+    candidate: Predictions,
     predictions: Path,
-) -> list[gating.Check]:
+) -> list[Check]:
     if identity is None:
         return [_without_champion(config)]
     title = f"the champion, version {identity['version']}"
     if identity["digest"] is None:
         reason = f"{title}, has no stored predictions to compare with; was it registered elsewhere?"
-        return [gating.undecided("champion", reason)]
-    champion = _test_split(Champion(predictions).predictions)
-    ours, theirs = _digest(test), _digest(champion)
-    if ours != theirs:
-        reason = (
-            f"{title}, was evaluated on another test split ({len(champion)} images, digest "
-            f"{theirs[:8]}) than the candidate ({len(test)} images, digest {ours[:8]})"
+        return [undecided("champion", reason)]
+    champion = _read(Champion(predictions).predictions, identity["chosen"])
+    difference = other_test_split(candidate, champion)
+    if difference:
+        return [undecided("champion", f"{title}, {difference}: a comparison is refused")]
+    return _comparison(config, candidate, champion, report=report)
+
+
+def _comparison(
+    config: GateConfig, candidate: Predictions, champion: Predictions, *, report: dict[str, Any]
+) -> list[Check]:
+    groups = _by_label(report, "group")
+    level = config.confidence
+    paired = by_class(candidate, champion, num_classes=len(groups))
+    checks = [
+        gain(paired, min_gain=config.min_gain, confidence=level),
+        *group_losses(
+            paired, groups=groups, max_group_loss=config.max_group_loss, confidence=level
+        ),
+    ]
+    if config.max_class_loss is not None:
+        checks.append(
+            worst_class(
+                paired,
+                names=_by_label(report, "name"),
+                max_loss=config.max_class_loss,
+                min_images=config.min_class_images,
+                confidence=level,
+            )
         )
-        return [gating.undecided("champion", reason)]
-    return gating.comparison(
-        test[_column(report["chosen"], test)].to_numpy(),
-        champion[_column(identity["chosen"], champion)].to_numpy(),
-        test["label"].to_numpy(),
-        groups=[entry["group"] for entry in report["classes"]],
-        min_gain=config.min_gain,
-        max_group_loss=config.max_group_loss,
-    )
+    if config.max_super_class_loss is not None:
+        above = _super_classes(report)
+        checks.append(
+            worst_class(
+                by_super_class(candidate, champion, super_of=np.array(above["of"])),
+                names=above["names"],
+                max_loss=config.max_super_class_loss,
+                min_images=config.min_class_images,
+                confidence=level,
+                noun="super-class",
+            )
+        )
+    return checks
 
 
-def _without_champion(config: GateConfig) -> gating.Check:
+def _super_classes(report: dict[str, Any]) -> dict[str, Any]:
+    above: dict[str, Any] | None = report["super_classes"]
+    if above is None:
+        raise LongtailError(
+            "gate.max_super_class_loss is set, but the classes of this split have no "
+            "super-classes; set it to null"
+        )
+    return above
+
+
+def _without_champion(config: GateConfig) -> Check:
     promote = config.without_champion == "promote"
     reason = "there is no champion to compare with, and gate.without_champion is " + (
         "promote" if promote else "hold: set it to promote for the first one"
     )
-    return gating.Check("champion", True if promote else None, None, None, reason)
+    return Check("champion", True if promote else None, None, None, None, reason)
 
 
-def _test_split(predictions: Path) -> pd.DataFrame:
-    """Predictions in an order that depends on images and labels alone, so that two tables align."""
-    return pd.read_parquet(predictions).sort_values(["id", "label"], kind="stable")
+def _by_label(report: dict[str, Any], key: str) -> list[str]:
+    return [entry[key] for entry in report["classes"]]
 
 
-def _digest(table: pd.DataFrame) -> str:
-    return gating.split_digest(table["id"].tolist(), table["label"].to_numpy())
-
-
-def _column(variant: str, table: pd.DataFrame) -> str:
-    name = f"{variant}_prediction"
-    if name not in table.columns:
-        raise LongtailError(
-            f"the predictions lack the column {name}; they hold {', '.join(table.columns)}"
-        )
-    return name
+def _read(predictions: Path, variant: str) -> Predictions:
+    """Read the predictions of one variant."""
+    columns = ["id", "label", f"{variant}_prediction", f"{variant}_confidence"]
+    table = pq.read_table(predictions)
+    for name in columns:
+        if name not in table.column_names:
+            raise LongtailError(
+                f"the predictions lack the column {name}; they hold {', '.join(table.column_names)}"
+            )
+    ids, labels, predicted, confidences = (table.column(name) for name in columns)
+    return sorted_predictions(
+        ids.to_pylist(),
+        labels=labels.to_numpy().astype(np.int64),
+        predicted=predicted.to_numpy().astype(np.int64),
+        confidences=confidences.to_numpy().astype(np.float64),
+    )
