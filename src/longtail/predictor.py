@@ -6,7 +6,7 @@ they import, of this package, only each other, and by relative names.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,19 +100,16 @@ class Predictor:
         """Return a class distribution `[C]` to predict for, from shares or counts by label.
 
         Raises:
-            ValueError: they are no distribution over classes that the model knows.
+            ValueError: they are no distribution over classes that the model knows, or the model
+                has none.
         """
+        self.require_prior()
         values = np.array(shares, dtype=np.float64)
         names = self.facts.classes
         if values.shape != (len(names),):
             raise ValueError(f"{len(shares)} shares are given for {len(names)} classes")
         if not np.isfinite(values).all() or values.min() < 0 or values.sum() == 0:
             raise ValueError("shares of classes are 0 or more, and not all 0")
-        if self.facts.rejects:
-            raise ValueError(
-                "this model rejects uncertain images to a class of their own, which has no "
-                "probability in the sense of Bayes' rule; use it without a prior"
-            )
         unknown = [
             n for n, share, p in zip(names, values, self.facts.prior, strict=True) if share > p == 0
         ]
@@ -122,6 +119,18 @@ class Predictor:
                 "predicts them; give them the share 0"
             )
         return np.asarray(values / values.sum())
+
+    def require_prior(self) -> None:
+        """Raise ValueError if the model's probabilities are not for any class distribution."""
+        if self.facts.rejects:
+            raise ValueError(
+                "this model rejects uncertain images to a class of their own, which has no "
+                "probability in the sense of Bayes' rule; use it without a prior"
+            )
+
+    def assuming(self, prior: list[float]) -> "Predictor":
+        """Return the model with another `prior` `[C]` that its probabilities are said to be for."""
+        return Predictor(self._forward, replace(self.facts, prior=prior))
 
     def shifted(self, scores: Scores, target: Floats) -> Scores:
         """Return the scores under the class distribution `target` `[C]`."""

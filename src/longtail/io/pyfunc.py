@@ -60,7 +60,7 @@ def load(root: Path) -> Predictor:
     MLFLOW_DEFAULT_PREDICTION_DEVICE names another device.
     """
     facts = read_facts(root / FACTS)
-    with _pickles_refused():
+    with pickles_refused():
         program: nn.Module = mlflow.pytorch.load_model(str(root))
     example = torch.zeros(2, facts.image_size, facts.image_size, 3, dtype=torch.uint8)
     device = place(program, example=example)
@@ -93,7 +93,7 @@ def _load_pyfunc(data_path: str) -> Served:
 
 
 @contextmanager
-def _pickles_refused() -> Iterator[None]:
+def pickles_refused() -> Iterator[None]:
     name = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
     before = os.environ.get(name)
     os.environ[name] = "false"
