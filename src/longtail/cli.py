@@ -13,6 +13,7 @@ import longtail
 from longtail.commands import steps
 from longtail.commands.ensemble import ensemble
 from longtail.commands.pin import pin
+from longtail.commands.predict import export_onnx, predict
 from longtail.commands.search import search
 from longtail.commands.study import app as study
 from longtail.errors import LongtailError
@@ -29,6 +30,8 @@ app.command()(search)
 app.command()(ensemble)
 app.add_typer(study, name="study")
 app.command()(pin)
+app.command()(predict)
+app.command()(export_onnx)
 
 
 def main() -> None:
