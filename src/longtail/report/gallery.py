@@ -11,6 +11,7 @@ from longtail.report.content import members
 from longtail.report.curves import plot_reliability, plot_tau_curve, plot_training
 from longtail.report.material import Material
 from longtail.report.plots import (
+    CONFUSION_CELLS,
     plot_accuracy_by_count,
     plot_class_counts,
     plot_confusion,
@@ -64,12 +65,17 @@ def draw(material: Material) -> Iterator[Drawing]:
         f"What is taken for what: {TITLES[material.chosen]}",
         "A row is a true class, a column what it was called, most training images first. The "
         "diagonal is right; dark columns on the left mean that rare classes are taken for frequent "
-        "ones.",
+        "ones." + _sharing(material),
         plot_confusion(material.confusion, material.classes, report["group_names"]),
     )
     yield from _calibration(material)
     yield from _weights(material)
     yield from _training(material)
+
+
+def _sharing(material: Material) -> str:
+    together = len(material.classes) / CONFUSION_CELLS
+    return f" About {together:.0f} neighbouring classes share a cell." if together >= 1.5 else ""
 
 
 def _calibration(material: Material) -> Iterator[Drawing]:

@@ -28,7 +28,7 @@ NAMED_CLASSES = 20  # up to so many, every class is named
 CELL_INK = "#1c2b34"  # on the light cells of a matrix, whatever the theme
 NO_BAR = 0.7  # where the logarithmic axis of counts begins
 DOTS = 500  # beyond, dots are drawn as one picture
-CONFUSION_CELLS = 200  # beyond, neighbouring classes share a cell
+CONFUSION_CELLS = 100  # beyond, neighbouring classes share a cell
 TICKS = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 100_000]
 
 
@@ -175,12 +175,16 @@ def plot_confusion(
     merged = merged_confusion(confusion, place.tolist(), cells=cells)
     shares = 100 * merged / np.maximum(merged.sum(axis=1, keepdims=True), 1)
     with styled():
-        figure, axes = new_figure(height=4.3)
-        # The square root spreads small shares: mistakes are few each, and what the picture is for.
-        norm = PowerNorm(0.5, vmin=0, vmax=100)
+        figure, axes = new_figure(height=4.9)
+        # A power below 1 spreads small shares: mistakes are few each, and what the picture is for.
+        norm = PowerNorm(0.5 if len(classes) <= NAMED_CLASSES else 0.35, vmin=0, vmax=100)
         image = axes.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
-        bar = figure.colorbar(image, ax=axes, shrink=0.75, label="% of the true class")
-        bar.set_ticks([0, 5, 20, 50, 100])
+        bar = figure.colorbar(
+            image, ax=axes, location="bottom", shrink=0.6, aspect=30, label="% of the true class"
+        )
+        bar.set_ticks(
+            [0, 1, 5, 20, 50, 100] if len(classes) > NAMED_CLASSES else [0, 5, 20, 50, 100]
+        )
         bar.outline.set_visible(False)
         axes.grid(visible=False)
         axes.set_xlabel("predicted class")

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from longtail.gating.paired import Paired, accuracies, pair, stratified
+from longtail.gating.score import lower_end, upper_end
 from longtail.report.content import members
 
 SHOWN_CHANGES = 5  # classes that gained most, and that lost most
@@ -17,6 +18,8 @@ class GroupChange:
     """Accuracies of both on one group's images; None where there are none.
 
     Attributes:
+        change: candidate minus champion.
+        change_interval: at the level of the report, as the gate would compute it for one group.
         only_candidate: images that the candidate alone has right.
         only_champion: images that the champion alone has right.
     """
@@ -24,16 +27,10 @@ class GroupChange:
     name: str
     candidate: float | None
     champion: float | None
-    images: int
+    change: float | None
+    change_interval: tuple[float, float] | None
     only_candidate: int
     only_champion: int
-
-    @property
-    def change(self) -> float | None:
-        """Candidate minus champion."""
-        if self.candidate is None or self.champion is None:
-            return None
-        return self.candidate - self.champion
 
 
 @dataclass(frozen=True)
@@ -77,15 +74,18 @@ def versus(
     """
     ours, theirs = _ordered(candidate), _ordered(champion)
     labels = ours["label"].to_numpy()
-    right = (ours[f"{report['chosen']}_prediction"] == ours["label"]).to_numpy()
-    had = (theirs[f"{champion_variant}_prediction"] == theirs["label"]).to_numpy()
     classes = report["classes"]
+    paired = pair(
+        (ours[f"{report['chosen']}_prediction"] == ours["label"]).to_numpy(),
+        (theirs[f"{champion_variant}_prediction"] == theirs["label"]).to_numpy(),
+        labels,
+        num_classes=len(classes),
+    )
     groups = [
-        _group_change(name, np.isin(labels, own), right, had)
+        _group_change(name, paired.only(np.array(own, dtype=int)), report["confidence"])
         for name, own in members(classes, report["group_names"]).items()
     ]
-    counts = [np.bincount(labels[hits], minlength=len(classes)) for hits in (right, had)]
-    changed = _changed(classes, labels, *counts)
+    changed = _changed(classes, paired)
     return Versus(
         groups=groups,
         gained=[c for c in changed if c.candidate > c.champion][:SHOWN_CHANGES],
@@ -97,36 +97,26 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(["id", "label"], kind="stable", ignore_index=True)
 
 
-def _group_change(
-    name: str, inside: NDArray[np.bool_], right: NDArray[np.bool_], had: NDArray[np.bool_]
-) -> GroupChange:
-    ours, theirs = right[inside], had[inside]
-    return GroupChange(
-        name=name,
-        candidate=float(ours.mean()) if len(ours) else None,
-        champion=float(theirs.mean()) if len(ours) else None,
-        images=len(ours),
-        only_candidate=int((ours & ~theirs).sum()),
-        only_champion=int((theirs & ~ours).sum()),
-    )
+def _group_change(name: str, paired: Paired, confidence: float) -> GroupChange:
+    gains, losses = int(paired.gains.sum()), int(paired.losses.sum())
+    if not paired.images.any():
+        return GroupChange(name, None, None, None, None, gains, losses)
+    candidate, champion = accuracies(paired, weighting="images")
+    sample, tail = stratified(paired, weighting="images"), (1 - confidence) / 2
+    interval = float(lower_end(sample, tail=tail)), float(upper_end(sample, tail=tail))
+    return GroupChange(name, candidate, champion, candidate - champion, interval, gains, losses)
 
 
-def _changed(
-    classes: list[dict[str, Any]],
-    labels: NDArray[np.int64],
-    right: NDArray[np.int64],
-    had: NDArray[np.int64],
-) -> list[ClassChange]:
+def _changed(classes: list[dict[str, Any]], paired: Paired) -> list[ClassChange]:
     """Classes from most gained to most lost share of their images, equal ones by label."""
-    images = np.bincount(labels, minlength=len(classes))
-    change = (right - had) / np.maximum(images, 1)
+    change = (paired.gains - paired.losses) / np.maximum(paired.images, 1)
     return [
         ClassChange(
-            classes[label]["name"],
-            classes[label]["group"],
-            int(images[label]),
-            int(right[label]),
-            int(had[label]),
+            name=classes[label]["name"],
+            group=classes[label]["group"],
+            images=int(paired.images[label]),
+            candidate=int(paired.both[label] + paired.gains[label]),
+            champion=int(paired.both[label] + paired.losses[label]),
         )
         for label in np.argsort(-change, kind="stable")
     ]
