@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from longtail.commands import cluster
 from longtail.commands.steps import DEFAULT_PARAMS
 
 app = typer.Typer(
@@ -51,3 +52,7 @@ def run(
     for page in done["pages"]:
         typer.echo(f"Page: {page}")
     typer.echo(f"Log:  {done['log']}")
+
+
+for command in (cluster.submit, cluster.schedule, cluster.status):
+    app.command()(command)
