@@ -2,11 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from longtail.errors import LongtailError
+
+if TYPE_CHECKING:
+    from longtail.study.runner import State
 
 app = typer.Typer(
     help="Compare methods over a grid of parameters and seeds.",
@@ -15,6 +18,8 @@ app = typer.Typer(
 )
 File = Annotated[Path, typer.Argument(help="Study file.")]
 Store = Annotated[Path, typer.Option(help="Results of all steps; studies share what is equal.")]
+Out = Annotated[Path | None, typer.Option(help="Default: reports/study/<name of the file>.")]
+Params = Annotated[Path, typer.Option(help="Parameter file; `register` says where MLflow is.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Cells at a time; default: the cores.")]
 DEFAULT_STORE = Path("data/study")
 
@@ -48,11 +53,83 @@ def run(file: File, store: Store = DEFAULT_STORE, workers: Workers = None) -> No
 @app.command()
 def status(file: File, store: Store = DEFAULT_STORE) -> None:
     """Say of every cell whether it is done, failed or waiting."""
-    from longtail.study import runner
-    from longtail.study.grid import cells, read_study
-
-    for cell in cells(read_study(file)):
-        found = runner.state(cell, store)
+    for found in _states(file, store):
         done = sum(task.done for task in found.tasks.values())
-        note = found.error or (f"{done} of {len(found.tasks)} steps" if found.tasks else "")
-        typer.echo(f"{found.name:<8} {cell.name}  {note if found.name != 'done' else ''}".rstrip())
+        started = found.name != "done" and bool(found.tasks)
+        note = found.error or (f"{done} of {len(found.tasks)} steps" if started else "")
+        typer.echo(f"{found.name:<8} {found.cell.name}  {note}".rstrip())
+
+
+@app.command()
+def report(
+    file: File,
+    store: Store = DEFAULT_STORE,
+    out: Out = None,
+    params: Params = Path("params.yaml"),
+) -> None:
+    """Compare what is done: a table, a page with pictures, and a run in MLflow."""
+    from longtail.config.params import load_section
+    from longtail.config.promotion import RegisterConfig
+    from longtail.files import whole_directory, write_json
+    from longtail.io.study_log import log_study
+    from longtail.report.study import markdown, page
+    from longtail.study.grid import read_study
+    from longtail.study.results import record, rows
+    from longtail.study.summary import summarise
+
+    config, states = read_study(file), _states(file, store)
+    summary = summarise(config, rows(states, variants=config.variants))
+    out = out or Path("reports/study") / file.stem
+    with whole_directory(out) as directory:
+        write_json(directory / "study.json", summary)
+        (directory / "study.md").write_text(markdown(summary), encoding="utf-8")
+        (directory / "index.html").write_text(page(file.stem, summary), encoding="utf-8")
+    typer.echo(markdown(summary), nl=False)
+    missing = [state.cell.name for state in states if state.name != "done"]
+    if missing:
+        typer.echo(f"{len(missing)} of {len(states)} cells are not in it: {'; '.join(missing)}")
+    typer.echo(f"Page: {out / 'index.html'}")
+    register = load_section(params, "register", RegisterConfig)
+    log_study(
+        register.tracking_uri,
+        register.experiment,
+        file.stem,
+        cells=[record(state) for state in states if state.name != "waiting"],
+        report=out,
+    )
+
+
+@app.command()
+def advise(file: File, store: Store = DEFAULT_STORE) -> None:
+    """Say which method to use, and what it costs, from val alone."""
+    from longtail.artifacts import Features, Split, TauNorm
+    from longtail.study import advice
+
+    done = [state for state in _states(file, store) if state.name == "done"]
+    if not done:
+        raise LongtailError(f"no cell of {file} is done; `longtail study run {file}` runs them")
+    splits = {state.tasks["split"].out for state in done}
+    if len(splits) > 1:
+        raise LongtailError(
+            f"{file} has {len(splits)} splits, but a method is advised for one; leave the axis out"
+        )
+    first_seed = [state for state in done if state.cell.seed == done[0].cell.seed]
+    found = [
+        candidate
+        for state in first_seed
+        for candidate in advice.candidates(
+            f"{state.cell.row} / ",
+            features=Features(state.tasks["embed"].out),
+            tau_norm=TauNorm(state.tasks["tau_norm"].out),
+        )
+    ]
+    labels = advice.val_labels(Features(done[0].tasks["embed"].out))
+    for line in advice.advise(Split(splits.pop()), found, labels):
+        typer.echo(line)
+
+
+def _states(file: Path, store: Path) -> "list[State]":
+    from longtail.study.grid import cells, read_study
+    from longtail.study.runner import state
+
+    return [state(cell, store) for cell in cells(read_study(file))]

@@ -25,8 +25,10 @@ class StudyConfig(Section):
     variants: list[str] | None = Field(
         default=None, description="Rows of the report: stage1, crt, ...; default: all there are."
     )
-    reference: str | None = Field(
-        default=None, description="Row that the others are compared with; default: the first one."
+    reference: dict[str, str] | None = Field(
+        default=None,
+        description="Axis -> value that the others are compared with, all else equal; default: the "
+        "first value of the first axis.",
     )
     published: dict[str, str] = Field(
         default={}, description="Row -> key of the table of published numbers."
@@ -47,6 +49,9 @@ class StudyConfig(Section):
             for key in {key for overrides in values.values() for key in overrides}:
                 if owner.setdefault(key, axis) != axis:
                     raise ValueError(f"the axes {owner[key]} and {axis} both set {key}")
+        for axis, name in (self.reference or {}).items():
+            if name not in self.axes.get(axis, {}):
+                raise ValueError(f"reference: no axis {axis} has a value {name}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {self.seeds} name one twice")
         return self

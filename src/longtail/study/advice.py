@@ -1,0 +1,149 @@
+"""Which method to use and what it costs, in words, from val alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from longtail.artifacts import Features, Split, TauNorm
+from longtail.errors import LongtailError
+from longtail.features import read_features
+from longtail.files import read_json
+from longtail.heads import load_heads
+from longtail.study.comparing import Bools, compare, holm
+
+LEVEL = 0.05
+CLEARLY_CHEAPER = 0.01  # of the first group's accuracy
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained method and which images of val it has right, `[N]`."""
+
+    label: str
+    right: Bools
+
+
+def candidates(prefix: str, *, features: Features, tau_norm: TauNorm) -> list[Candidate]:
+    """Return every head of a finished flow, judged on the cached features of val."""
+    val, labels = read_features(features, "val")
+    return [
+        Candidate(f"{prefix}{name}", (head.logits(val[0]).max(dim=1).indices == labels).numpy())
+        for name, head in load_heads(tau_norm.heads).items()
+        if name != "super"
+    ]
+
+
+def val_labels(features: Features) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    """Labels of val, `[N]`."""
+    _, labels = read_features(features, "val")
+    return np.asarray(labels.to(torch.int64).numpy())
+
+
+def advise(
+    split: Split, candidates: Sequence[Candidate], labels: "np.ndarray[Any, np.dtype[np.int64]]"
+) -> list[str]:
+    """Return sentences: the data, what val can tell apart, the best method, its price, others.
+
+    The first candidate is what the others are compared with.
+
+    Raises:
+        LongtailError: there is nothing to choose from.
+    """
+    if len(candidates) < 2:
+        raise LongtailError("there is one method only, so nothing to choose; run a sweep first")
+    profile = read_json(split.profile)
+    scores = [_balanced(candidate.right, labels) for candidate in candidates]
+    best = int(np.argmax(scores))
+    baseline = candidates[0]
+    lines = [_data(profile), _resolution(labels, candidates[best], baseline)]
+    groups = _groups(profile, labels)
+    chosen = candidates[best]
+    if best == 0:
+        lines.append(f"Use {chosen.label}: no other method is better on val.")
+    else:
+        lines.append(
+            f"Use {chosen.label}: {100 * scores[best]:.1f} % balanced accuracy on val against "
+            f"{100 * scores[0]:.1f} % of {baseline.label}. {_price(chosen, baseline, groups)}"
+        )
+    return lines + _alternatives(candidates, scores, best, labels, groups)
+
+
+def _data(profile: dict[str, Any]) -> str:
+    classes = profile["classes"]
+    counts = [entry["train"] for entry in classes]
+    names = profile["group_names"]
+    sizes = [sum(entry["group"] == name for entry in classes) for name in names]
+    factor = profile["imbalance_factor"]
+    return (
+        f"{sum(counts):,} training images of {len(classes)} classes, imbalance factor {factor:g}: "
+        + ", ".join(f"{size} {name}" for size, name in zip(sizes, names, strict=True))
+        + "."
+    )
+
+
+def _resolution(
+    labels: "np.ndarray[Any, np.dtype[np.int64]]", best: Candidate, baseline: Candidate
+) -> str:
+    interval = compare(best.right[None], baseline.right[None], labels).interval
+    half = 100 * (interval[1] - interval[0]) / 2
+    return (
+        f"Val has {len(labels):,} images of {len(np.unique(labels))} classes: a difference of two "
+        f"methods is known to about {half:.1f} points either way."
+    )
+
+
+def _groups(
+    profile: dict[str, Any], labels: "np.ndarray[Any, np.dtype[np.int64]]"
+) -> dict[str, Bools]:
+    """Group -> which images of val are its, `[N]`; groups without any are left out."""
+    group = np.asarray([entry["group"] for entry in profile["classes"]])[labels]
+    masks = {name: group == name for name in profile["group_names"]}
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def _price(ours: Candidate, theirs: Candidate, groups: dict[str, Bools]) -> str:
+    changes = {
+        name: 100 * float(ours.right[mask].mean() - theirs.right[mask].mean())
+        for name, mask in groups.items()
+    }
+    given = [f"{change:.1f} points of {name}" for name, change in changes.items() if change > 0]
+    taken = [f"{-change:.1f} points of {name}" for name, change in changes.items() if change < 0]
+    parts = [*(["it gives " + " and ".join(given)] if given else [])]
+    parts += ["it costs " + " and ".join(taken)] if taken else ["it costs nothing in any group"]
+    text = "; ".join(parts)
+    return text[0].upper() + text[1:] + "."
+
+
+def _alternatives(
+    candidates: Sequence[Candidate],
+    scores: Sequence[float],
+    best: int,
+    labels: "np.ndarray[Any, np.dtype[np.int64]]",
+    groups: dict[str, Bools],
+) -> list[str]:
+    """What val cannot tell from the best, and is clearly better on the largest classes."""
+    others = [i for i in range(len(candidates)) if i != best]
+    chosen = candidates[best]
+    p = holm([compare(chosen.right[None], candidates[i].right[None], labels).p for i in others])
+    first = next(iter(groups.values()))
+    cheaper = [
+        (float(candidates[i].right[first].mean() - chosen.right[first].mean()), i)
+        for i, value in zip(others, p, strict=True)
+        if value >= LEVEL
+    ]
+    name = next(iter(groups))
+    return [
+        f"{candidates[i].label} ({100 * scores[i]:.1f} %) is within noise of it, and keeps "
+        f"{100 * more:.1f} points more of {name}."
+        for more, i in sorted(cheaper, reverse=True)
+        if more > CLEARLY_CHEAPER
+    ]
+
+
+def _balanced(right: Bools, labels: "np.ndarray[Any, np.dtype[np.int64]]") -> float:
+    sizes = np.bincount(labels)
+    present = sizes > 0
+    return float((np.bincount(labels, right)[present] / sizes[present]).mean())

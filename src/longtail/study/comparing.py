@@ -1,0 +1,82 @@
+"""Is one method better than another: by the same test images and, where there are some, over seeds.
+
+Two things vary: which images were drawn for the test, and the seed that a network was trained with.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, t
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Balanced accuracy of a method minus that of the reference.
+
+    Attributes:
+        p: two-sided p-value of no difference.
+        seeds: that both were trained with; with one, the interval knows nothing of other seeds.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    p: float
+    seeds: int
+
+
+def compare(
+    ours: Bools, theirs: Bools, labels: NDArray[np.integer], *, confidence: float = 0.95
+) -> Difference:
+    """Compare two methods on the same test images, `[S, N]` right or wrong for the same seeds.
+
+    The variance is that of a mean of class means of the differences averaged over seeds, images
+    drawn class by class, plus the variance of the difference over seeds, divided by their number.
+    The part of the seeds is in the first term too, image by image, so the interval is if anything
+    too wide. Degrees of freedom are Welch and Satterthwaite's.
+
+    Args:
+        labels: `[N]`; classes without images do not count.
+    """
+    difference = ours.astype(np.float64) - theirs  # [S, N]
+    classes, position = np.unique(labels, return_inverse=True)
+    sizes = np.bincount(position)
+    weights = 1 / (len(classes) * sizes[position])  # of an image, [N]
+    by_seed = difference @ weights
+    image_variance = _stratified_variance(difference.mean(axis=0), position, sizes)
+    seeds = len(by_seed)
+    seed_variance = float(np.var(by_seed, ddof=1) / seeds) if seeds > 1 else 0.0
+    variance = image_variance + seed_variance
+    value = float(by_seed.mean())
+    if variance == 0:
+        return Difference(value, (value, value), 1.0 if value == 0 else 0.0, seeds)
+    reference = t((seeds - 1) * (variance / seed_variance) ** 2) if seed_variance > 0 else norm
+    margin = float(reference.ppf((1 + confidence) / 2)) * variance**0.5
+    p = float(2 * reference.sf(abs(value) / variance**0.5))
+    return Difference(value, (value - margin, value + margin), p, seeds)
+
+
+def _stratified_variance(
+    values: NDArray[np.float64], position: NDArray[np.integer], sizes: NDArray[np.integer]
+) -> float:
+    """Variance of the mean of class means; a class of one image has that of all the others."""
+    means = np.bincount(position, values) / sizes
+    squares = np.bincount(position, (values - means[position]) ** 2)
+    several = sizes > 1
+    within = np.where(several, squares / np.maximum(sizes - 1, 1), 0.0)
+    if several.any():
+        within[~several] = squares[several].sum() / (sizes[several] - 1).sum()
+    return float((within / sizes).sum() / len(sizes) ** 2)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values such that all of those below a level hold together (Holm 1979)."""
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(order), 0, -1)
+    stepped = np.maximum.accumulate(np.asarray(p_values, dtype=np.float64)[order] * factors)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [float(p) for p in adjusted]
