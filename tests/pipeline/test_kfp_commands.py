@@ -1,0 +1,107 @@
+"""`longtail pipeline submit | schedule | status` with the real pipeline, as a person uses them."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.status import tasks_of
+from tests.pipeline.kfp_api import KfpApi, serve
+from tests.pipeline.kfp_nodes import nodes
+from tests.pipeline.workspace import ROOT, run
+
+IMAGE = "registry.example/longtail@sha256:" + "0" * 64
+MD5 = "5d274f28c60d899b75e5726f929b1fdc"
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A parameter file whose images have digests."""
+    directory = tmp_path_factory.mktemp("submit")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    pods = {"image": IMAGE}
+    params["resources"] = {**params.get("resources", {}), "cpu": pods, "gpu": pods}
+    (directory / "params.yaml").write_text(yaml.safe_dump(params))
+    return directory
+
+
+@pytest.fixture
+def api(monkeypatch):
+    with serve() as server:
+        monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.endpoint)
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        yield server
+    assert server.wrong == []
+
+
+def started(output: str) -> str:
+    return re.search(r"(?:Run|Schedule) (\S+):", output)[1]
+
+
+def finish(api: KfpApi, run_id: str, *, anew: set[str]) -> None:
+    """End a run in which only `anew`, and what must not be cached, has run."""
+    spec = api.specification(run_id)
+    rejected = next(t for t, task in all_tasks(spec) if "rejected" in str(task["taskInfo"]))
+    cached = {name for name, task in tasks_of(spec).items() if task.caches} - anew
+    api.become(run_id, "SUCCEEDED", nodes(spec, cached=cached, untouched={rejected}))
+
+
+def all_tasks(spec):
+    for graph in (spec["root"], *spec["components"].values()):
+        yield from graph.get("dag", {}).get("tasks", {}).items()
+
+
+def test_one_command_compiles_and_submits(api, directory):
+    output = run(directory, "longtail", "pipeline", "submit", "--data-rev", MD5)
+    run_id = started(output)
+    assert f"{api.endpoint}/#/runs/details/{run_id}" in output
+    arguments = api.held["runs"][run_id]["runtime_config"]["parameters"]
+    assert arguments["data_rev"] == f"{MD5}.dir" and arguments["code_rev"]
+    images = {
+        executor["container"]["image"]
+        for executor in api.specification(run_id)["deploymentSpec"]["executors"].values()
+    }
+    assert images == {IMAGE}
+
+
+def test_an_image_by_tag_is_refused_before_anything_is_sent(api, tmp_path):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    with pytest.raises(AssertionError, match="--allow-tag"):
+        run(tmp_path, "longtail", "pipeline", "submit")
+    assert api.calls == []
+    run(tmp_path, "longtail", "pipeline", "submit", "--allow-tag")
+
+
+def test_status_of_the_newest_run_tells_what_new_images_changed(api, directory):
+    first = started(run(directory, "longtail", "pipeline", "submit"))
+    finish(api, first, anew=set())
+    unchanged = run(directory, "longtail", "pipeline", "status")
+    assert "Nothing changed: all" in unchanged
+    assert re.search(r"fingerprint\s+ran", unchanged) and re.search(r"ingest\s+cached", unchanged)
+
+    second = started(run(directory, "longtail", "pipeline", "submit"))
+    finish(api, second, anew={"ingest", "split"})
+    changed = run(directory, "longtail", "pipeline", "status")
+    assert second in changed and "Computed anew: ingest, split." in changed
+    assert first in run(directory, "longtail", "pipeline", "status", first)
+
+
+def test_waiting_for_a_run_that_fails_exits_with_1(api, directory):
+    run_id = started(run(directory, "longtail", "pipeline", "submit"))
+    spec = api.specification(run_id)
+    api.become(run_id, "FAILED", nodes(spec, states={"validate": "FAILED"}))
+    with pytest.raises(AssertionError, match=f"run {run_id} has failed") as stopped:
+        run(directory, "longtail", "pipeline", "status", run_id, "--wait")
+    assert re.search(r"validate\s+failed", str(stopped.value))
+
+
+def test_a_schedule_is_made_once(api, directory):
+    command = ["longtail", "pipeline", "schedule", "--cron", "0 0 3 * * *"]
+    output = run(directory, *command)
+    assert f"{api.endpoint}/#/recurringrun/details/{started(output)}" in output
+    with pytest.raises(AssertionError, match="--replace"):
+        run(directory, *command)
+    again = started(run(directory, *command, "--replace"))
+    assert list(api.held["recurringruns"]) == [again]
