@@ -59,7 +59,7 @@ def markdown(summary: dict[str, Any]) -> str:
                     f"{100 * low:.1f} .. {100 * high:.1f}",
                     _difference(row["difference"], summary["level"]),
                     "" if published is None else published["accuracy"],
-                    f"{row['minutes']:.0f}",
+                    "-" if row["minutes"] is None else f"{row['minutes']:.0f}",
                 ]
             )
         )

@@ -29,7 +29,7 @@ class Result:
     tau_norm: TauNorm
     representation: dict[str, Any]
     report: dict[str, Any]
-    minutes: float  # of stage 1 and all that follows, reading the images excepted
+    minutes: float | None  # of stage 1 and all that follows; null where nobody noted them
 
     @property
     def label(self) -> str:
@@ -126,11 +126,12 @@ def _results(state: State, variants: Sequence[str] | None) -> list[Result]:
     ]
 
 
-def _minutes(state: State) -> float:
+def _minutes(state: State) -> float | None:
     """Of the work itself: what one cell did for others counts for each of them."""
     late = ("represent", "embed", "classify", "tau_norm", "evaluate")
     files = [state.tasks[step].cost / f"{step}.json" for step in late]
-    return sum(float(read_json(file)["wall_seconds"]) for file in files if file.is_file()) / 60
+    noted = [float(read_json(file)["wall_seconds"]) for file in files if file.is_file()]
+    return sum(noted) / 60 if noted else None
 
 
 def _right(result: Result) -> "np.ndarray[Any, np.dtype[np.bool_]]":

@@ -54,7 +54,7 @@ def _entry(config: StudyConfig, row: Row, difference: dict[str, Any] | None) -> 
         "published": _published(config, row.label),
         "parameters": first.representation["parameters"],
         "multiply_adds": first.representation["multiply_adds"],
-        "minutes": float(np.mean([result.minutes for result in row.results])),
+        "minutes": _mean([result.minutes for result in row.results])["mean"],
         "imbalance_factor": split.imbalance_factor,
         "line": _line(config, row),
         "by_class": _by_class(row),
