@@ -68,7 +68,8 @@ def representation(root: Path) -> dict[str, Any]:
 
 
 def features(root: Path) -> dict[str, Any]:
-    artifact, about = Features(root), {}
+    artifact = Features(root)
+    about: dict[str, Any] = {}
     for part in ("train", "val"):
         views, count, dimension = np.load(artifact.features(part), mmap_mode="r").shape
         about |= {f"{part}_images": count, f"{part}_views": views, "dimension": dimension}
@@ -108,10 +109,7 @@ def scores(root: Path) -> dict[str, float]:
 
 
 def group_confusion(root: Path) -> tuple[list[str], list[list[int]]]:
-    """Return the names of the groups, and how many images of one were taken for another.
-
-    With super-classes it is between these, as far as their number can be read in a square.
-    """
+    """Return the names of the groups, and how many images of one were taken for another."""
     report = read_json(Evaluation(root).report)
     table = pq.read_table(Evaluation(root).predictions)
     names = report["group_names"]

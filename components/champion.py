@@ -33,7 +33,7 @@ def champion(
     code_rev: str,
     evaluation: Input[Dataset],
     champion: Output[Dataset],
-):
+) -> None:
     """Fetch the predictions of the champion that `incumbent` found."""
     from pathlib import Path
 

@@ -13,7 +13,7 @@ def classify(
     features: Input[Dataset],
     representation: Input[Model],
     classifier: Output[Model],
-):
+) -> None:
     """Train the classifier of stage 2."""
     from pathlib import Path
 

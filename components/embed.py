@@ -14,7 +14,7 @@ def embed(
     split: Input[Dataset],
     representation: Input[Model],
     features: Output[Dataset],
-):
+) -> None:
     """Compute the features of train and val once."""
     from pathlib import Path
 

@@ -18,7 +18,7 @@ def evaluate(
     evaluation: Output[Dataset],
     metrics: Output[Metrics],
     groups: Output[ClassificationMetrics],
-):
+) -> None:
     """Open the test split; show the chosen variant's scores and the confusion between groups."""
     from pathlib import Path
 

@@ -30,4 +30,4 @@ def gate(
             out=out,
         )
     verdict.metadata.update(about.verdict(out))
-    return verdict.metadata["outcome"]
+    return str(verdict.metadata["outcome"])

@@ -7,7 +7,9 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def ingest(params: dict, source: str, image_store: str, code_rev: str, images: Output[Dataset]):
+def ingest(
+    params: dict, source: str, image_store: str, code_rev: str, images: Output[Dataset]
+) -> None:
     """Read the source into shards and a manifest; with an image store, the shards lie there."""
     import tempfile
     from pathlib import Path

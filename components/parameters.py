@@ -22,7 +22,7 @@ def parameters(
     code_rev: str,
     git_commit: str,
     provenance: Output[Artifact],
-):
+) -> None:
     """Refuse parameters that are wrong or do not fit together; write where the model comes from."""
     from pathlib import Path
 

@@ -18,7 +18,7 @@ def register(
     heads: Input[Model],
     split: Input[Dataset],
     registration: Output[Artifact],
-):
+) -> None:
     """Log the run; register the model and set its aliases as the verdict says. Always runs."""
     from pathlib import Path
 

@@ -22,7 +22,7 @@ def report(
     report: Output[Artifact],
     page: Output[HTML],
     card: Output[Markdown],
-):
+) -> None:
     """Write the page and the model card, which are shown, and the pictures as files."""
     import shutil
     from pathlib import Path

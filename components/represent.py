@@ -15,7 +15,7 @@ def represent(
     split: Input[Dataset],
     validation: Input[Artifact],
     representation: Output[Model],
-):
+) -> None:
     """Train the backbone; after an interruption training goes on from its checkpoint."""
     from pathlib import Path
 
@@ -29,11 +29,13 @@ def represent(
         train(
             section("represent", params),
             processes=processes,
-            images=Path(images.path),
-            train=tables.train,
-            val=tables.val,
-            profile=tables.profile,
-            validation=Validation(Path(validation.path)).seal,
-            out=Path(representation.path),
+            paths={
+                "images": Path(images.path),
+                "train": tables.train,
+                "val": tables.val,
+                "profile": tables.profile,
+                "validation": Validation(Path(validation.path)).seal,
+                "out": Path(representation.path),
+            },
         )
     representation.metadata.update(about.representation(Path(representation.path)))

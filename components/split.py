@@ -15,7 +15,7 @@ def split(
     images: Input[Dataset],
     split: Output[Dataset],
     pointer: Output[Artifact],
-):
+) -> None:
     """Choose the images of the splits, or fetch the version `data_rev` of an earlier choice.
 
     With a DVC remote the split becomes a version there, and `pointer` is its `split.dvc`.

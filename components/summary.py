@@ -7,7 +7,7 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def summary(status: dsl.PipelineTaskFinalStatus, summary: Output[Markdown]):
+def summary(status: dsl.PipelineTaskFinalStatus, summary: Output[Markdown]) -> None:
     """Write what ran, what was cached, how long it took and the verdict; post it to a webhook.
 
     The webhook is the variable LONGTAIL_WEBHOOK, so that a secret can hold it.

@@ -14,7 +14,7 @@ def tau_norm(
     representation: Input[Model],
     classifier: Input[Model],
     heads: Output[Model],
-):
+) -> None:
     """Normalise both heads by tau and let val choose one."""
     from pathlib import Path
 

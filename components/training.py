@@ -16,17 +16,20 @@ from longtail.io.mirror import mirrored
 from longtail.steps.represent import represent, training_key
 
 
-def train(config: RepresentConfig, *, processes: int, **paths: Path) -> None:
+def train(config: RepresentConfig, *, processes: int, paths: dict[str, Path]) -> None:
     """Run the step `represent`, under torchrun if there are several processes.
 
     With a state (see `components.running`) its checkpoint is kept there, under a name that only
     the same training has.
+
+    Args:
+        paths: the step's inputs and `out`, by argument.
     """
     with _checkpoint(config, paths) as checkpoint:
         if processes > 1:
             _torchrun(config, processes=processes, checkpoint=checkpoint, paths=paths)
         else:
-            represent(config, **paths, checkpoint=checkpoint)
+            represent(config, checkpoint=checkpoint, **paths)  # type: ignore[arg-type]
 
 
 def _checkpoint(

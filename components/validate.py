@@ -14,7 +14,7 @@ def validate(
     split: Input[Dataset],
     validation: Output[Artifact],
     data_docs: Output[HTML],
-):
+) -> None:
     """Stop the flow if images or split break a rule; the Data Docs' page of all rules is shown."""
     import shutil
     from pathlib import Path

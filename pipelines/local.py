@@ -21,7 +21,8 @@ from pipelines.parameters import read_parameters, read_resources
 from pipelines.revision import code_revision, git_revision
 from pipelines.training import NAME, build
 
-PAGES = {"validate": "data_docs", "report": "page"}  # step -> its output that people read
+# Step -> its output that people read, and the page in it.
+PAGES = {"validate": ("validation", "docs/index.html"), "report": ("report", "index.html")}
 
 
 def run(
@@ -59,8 +60,8 @@ def run(
         sections, mounts = mounted(sections, root)
         runner = container_runner(variables, mounts)
         revision = code_revision(image_id(images.cpu.image))
-    pods = {kind: PodConfig(image=images.cpu.image, retries=0) for kind in ("cpu", "gpu")}
-    pipeline = compiled(build(sections, ResourcesConfig(**pods)))
+    pod = PodConfig(image=images.cpu.image, retries=0)
+    pipeline = compiled(build(sections, ResourcesConfig(cpu=pod, gpu=pod)))
     local.init(runner, pipeline_root=str(root), enable_caching=caching)
     log = root / f"{name}.log"
     with _environment(variables), Narrator(log, tell) as narrator:
@@ -69,7 +70,7 @@ def run(
             failed = False
         except RuntimeError:
             failed = True
-    summary = read_json(state / "runs" / name / "summary.json")
+    summary: dict[str, Any] = read_json(state / "runs" / name / "summary.json")
     if failed:
         raise LongtailError(f"{summary['error'] or 'the run failed'}\nAll output: {log}")
     return summary | {"pages": _pages(root, narrator), "log": str(log)}
@@ -96,10 +97,10 @@ def _pages(root: Path, narrator: Narrator) -> list[str]:
     """Return the HTML files of a run, wherever the cache has them from."""
     directory = max(root.glob(f"{NAME}-*"), key=lambda path: path.name)
     pages = []
-    for step, output in PAGES.items():
+    for step, (output, page) in PAGES.items():
+        artifact = directory / step / output
         if step in narrator.cached:
             [entry] = (root / ".kfp_cache").glob(f"{narrator.cached[step]}*.json")
-            pages.append(read_json(entry)[output]["uri"])
-        else:
-            pages.append(str(directory / step / output))
+            artifact = Path(read_json(entry)[output]["uri"])
+        pages.append(str(artifact / page))
     return pages

@@ -45,7 +45,8 @@ def build(sections: Mapping[str, dict[str, Any]], resources: ResourcesConfig) ->
         report: dict = sections["report"],
         register: dict = sections["register"],
     ) -> None:
-        with dsl.ExitHandler(on_cpu(steps.summary()), name="flow"):
+        at_the_end = on_cpu(steps.summary()).set_caching_options(False)
+        with dsl.ExitHandler(at_the_end, name="flow"):
             checked = steps.parameters(
                 ingest=ingest,
                 split=split,
