@@ -12,22 +12,25 @@ from longtail.errors import LongtailError
 
 
 def write_features(path: Path, batches: Iterable[Tensor], *, shape: tuple[int, int, int]) -> None:
-    """Write float32 batches `[n, D]`, view after view, as one array `[V, N, D]`.
+    """Write float32 batches `[V, n, D]`, one after the other, as one array `[V, N, D]`.
 
     Only one batch is in memory at a time.
 
     Raises:
         ValueError: the batches do not add up to `shape`.
     """
-    written = 0
+    images, row_bytes = 0, 4 * shape[2]
     with path.open("wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
         for batch in batches:
-            file.write(batch.numpy().astype("<f4").tobytes())
-            written += batch.numel()
-    if written != shape[0] * shape[1] * shape[2]:
-        raise ValueError(f"wrote {written} numbers for an array of shape {shape}")
+            for view, features in enumerate(batch.numpy().astype("<f4")):
+                file.seek(start + (view * shape[1] + images) * row_bytes)
+                file.write(features.tobytes())
+            images += batch.shape[1]
+    if images != shape[1]:
+        raise ValueError(f"wrote features of {images} images for an array of shape {shape}")
 
 
 def read_features(artifact: Features, split: str) -> tuple[Tensor, Tensor]:

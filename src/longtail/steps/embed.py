@@ -1,6 +1,7 @@
 """Features of the frozen backbone, computed once, so that stage 2 takes seconds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from longtail.randomness import generator_at
 def embed(
     config: EmbedConfig, *, images: Path, train: Path, val: Path, representation: Path, out: Path
 ) -> None:
-    """Write `Features`: train in `train_views` views, val in one; images stream through.
+    """Write `Features`: train in `train_views` views, val in one; images stream through once.
 
     View 0 is the plain image, further ones are cropped (padding 1/8 of the side) and mirrored. The
     backbone is in `eval()`: its BatchNorm statistics stay as stage 1 left them.
@@ -37,34 +38,45 @@ def embed(
         write_json(artifact.description, {"test_time_flip": config.test_time_flip})
         for split, table, views in (("train", train, config.train_views), ("val", val, 1)):
             store = ImageStore(Images(images), table, size=size)
-            batches = (
-                _forward(backbone, pixels.to(device), description["mean"], description["std"])
-                for pixels in _views(store, views, config, what=f"embed {split}")
-            )
+            forward = partial(_forward, backbone, device, description["mean"], description["std"])
+            batches = _features(forward, store, views, config, what=f"embed {split}")
             shape = (views, len(store), dimension)
             write_features(artifact.features(split), batches, shape=shape)
             np.save(artifact.labels(split), store.labels.numpy(), allow_pickle=False)
 
 
-def _views(store: ImageStore, views: int, config: EmbedConfig, *, what: str) -> Iterator[Tensor]:
-    augmentation = Augmentation(crop_padding=store.size // 8)
-    with progress(total=views * len(store), what=what) as bar:
-        for view in range(views):
-            for number, pixels in enumerate(store.batches(config.batch_size)):
-                if view > 0:
-                    place = generator_at(config.seed, view, number)
-                    drawn = draw_augmentation(augmentation, len(pixels), generator=place)
-                    pixels = augment(pixels, augmentation, drawn)
-                yield pixels
-                bar.update(len(pixels))
+def _features(
+    forward: Callable[[Tensor], Tensor],
+    store: ImageStore,
+    views: int,
+    config: EmbedConfig,
+    *,
+    what: str,
+) -> Iterator[Tensor]:
+    """Yield `[V, n, D]` of each batch: its images are read and decoded once for all views."""
+    with progress(total=len(store), what=what) as bar:
+        for number, pixels in enumerate(store.batches(config.batch_size)):
+            seen = (_view(pixels, view, number, config) for view in range(views))
+            yield torch.stack(list(map(forward, seen)))
+            bar.update(len(pixels))
+
+
+def _view(pixels: Tensor, view: int, number: int, config: EmbedConfig) -> Tensor:
+    if view == 0:
+        return pixels
+    augmentation = Augmentation(crop_padding=pixels.shape[1] // 8)
+    place = generator_at(config.seed, view, number)
+    drawn = draw_augmentation(augmentation, len(pixels), generator=place)
+    return augment(pixels, augmentation, drawn)
 
 
 @torch.no_grad()
 def _forward(
     backbone: nn.Module,
-    pixels: Tensor,
+    device: torch.device,
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
+    pixels: Tensor,
 ) -> Tensor:
-    features: Tensor = backbone(normalize(pixels, mean=mean, std=std))
+    features: Tensor = backbone(normalize(pixels.to(device), mean=mean, std=std))
     return features.float().cpu()
