@@ -1,6 +1,6 @@
-"""Evaluate on a small flow: the numbers by another route, the page, and refusals."""
+"""Evaluate on a small flow: the numbers by another route, examples, and refusals."""
 
-from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
-from longtail.artifacts import Evaluation, Representation, TauNorm
+from longtail.artifacts import EXAMPLES_SCHEMA, Evaluation, Representation, TauNorm
 from longtail.config.promotion import EvaluateConfig
 from longtail.config.split import GroupsConfig
 from longtail.errors import LongtailError
@@ -18,7 +19,6 @@ from longtail.files import read_json, write_json
 from longtail.heads import load_heads, save_heads
 from longtail.models import load_backbone
 from longtail.report.content import warnings_of
-from longtail.report.published import published_rows
 from longtail.report.table import table_columns, variant_table
 from longtail.steps.evaluate import evaluate
 from tests.steps.evaluation_fixtures import MEAN, STD, Flow, make_flow
@@ -41,7 +41,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
 @pytest.fixture(scope="module")
 def evaluation(flow: Flow, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     out = tmp_path_factory.mktemp("evaluation") / "out"
-    evaluate(EvaluateConfig(published=["bwlm_ce_if100"], batch_size=32), **flow.inputs, out=out)
+    evaluate(EvaluateConfig(batch_size=32), **flow.inputs, out=out)
     return Evaluation(out)
 
 
@@ -141,7 +141,7 @@ def test_the_same_inputs_make_the_same_bytes(
     flow: Flow, evaluation: Evaluation, tmp_path: Path
 ) -> None:
     again = tmp_path / "elsewhere"
-    config = EvaluateConfig(published=["bwlm_ce_if100"], batch_size=32)
+    config = EvaluateConfig(batch_size=32)
     evaluate(config, **flow.inputs, out=again)
     assert _contents(again) == _contents(evaluation.root)
 
@@ -160,64 +160,37 @@ def test_tables_for_dvc_plots(evaluation: Evaluation, report: dict[str, Any]) ->
     assert len(confusion) == 1 + report["test"]["images"]
 
 
-class _Page(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-@pytest.fixture(scope="module")
-def page(evaluation: Evaluation) -> _Page:
-    parsed = _Page()
-    parsed.feed(evaluation.page.read_text(encoding="utf-8"))
-    return parsed
-
-
-def test_the_page_needs_nothing_from_elsewhere(page: _Page, evaluation: Evaluation) -> None:
-    links = [
-        attributes[name]
-        for _, attributes in page.tags
-        for name in ("src", "href", "xlink:href", "data", "action")
-        if name in attributes
-    ]
-    assert links
-    assert all(link and link.startswith(("#", "data:image/png;base64,")) for link in links)
-    assert "@import" not in evaluation.page.read_text(encoding="utf-8")
-    assert not any(tag in ("script", "link", "iframe") for tag, _ in page.tags)
+def test_examples_are_test_images_of_the_classes_they_stand_for(
+    flow: Flow, evaluation: Evaluation
+) -> None:
+    table = pq.read_table(evaluation.examples)
+    assert table.schema == EXAMPLES_SCHEMA
+    predictions = pq.read_table(evaluation.predictions).to_pandas().set_index("index")
+    for row in table.to_pylist():
+        picture = np.asarray(Image.open(BytesIO(row["image"])).convert("RGB"))
+        np.testing.assert_array_equal(picture, flow.pixels[row["index"]])
+        said = predictions.loc[row["index"]]
+        assert (row["label"], row["prediction"]) == (said["label"], said["stage2_prediction"])
+        assert row["confidence"] == pytest.approx(said["stage2_confidence"])
+        if row["kind"] == "lookalike":
+            assert row["label"] != row["shown_with"]
+        else:
+            assert row["label"] == row["shown_with"]
+            assert (row["kind"] == "right") == (row["label"] == row["prediction"])
+    shown = table.to_pandas().query("kind != 'lookalike'").groupby("shown_with").size()
+    assert set(shown.index) == {0, 1, 2, 3, 4} - {_middle_class(evaluation)}
+    assert shown.to_dict() == {label: min(4, 3 if label == 4 else 20) for label in shown.index}
 
 
-def test_names_from_the_data_are_text_and_not_markup(page: _Page) -> None:
-    assert HOSTILE in page.text
+def _middle_class(evaluation: Evaluation) -> int:
+    """Of five classes with test images two are the best and two the worst."""
+    per_class = read_json(evaluation.report)["variants"]["stage2"]["per_class"][:5]
+    return int(np.argsort([entry["accuracy"] for entry in per_class], kind="stable")[2])
 
 
-def test_the_page_speaks_to_screen_readers(page: _Page) -> None:
-    assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th")
-    pictures = [attributes for tag, attributes in page.tags if tag == "svg"]
-    assert len(pictures) == len([tag for tag, _ in page.tags if tag == "figure"]) == 8
-    assert all(p["role"] == "img" and p["aria-label"] for p in pictures)
-
-
-def test_the_page_says_what_a_reader_wants_to_know(page: _Page, report: dict[str, Any]) -> None:
-    text = " ".join(page.text.split())
-    for row in variant_table(report)[:3]:
-        assert row.cells[0] in text
-    assert "rows of ncm are class means" in text
-    assert "38.32" in text  # the published row that was asked for
-    assert all(warning in text for warning in report["warnings"])
-    assert report["provenance"]["heads"] in text
-
-
-def test_published_numbers_are_asked_for_by_key() -> None:
-    assert published_rows(["decoupling_wd_tau_if100"])[0].accuracy == "35.85"
-    with pytest.raises(LongtailError, match="no published number has the key 'bwlm'"):
-        published_rows(["bwlm"])
+def test_examples_can_be_left_out(flow: Flow, tmp_path: Path) -> None:
+    evaluate(EvaluateConfig(examples=0), **flow.inputs, out=tmp_path / "out")
+    assert pq.read_table(Evaluation(tmp_path / "out").examples).num_rows == 0
 
 
 @pytest.mark.parametrize("name", ["all", "calibration_error"])

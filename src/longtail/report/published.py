@@ -39,7 +39,7 @@ def published_rows(keys: list[str]) -> list[Published]:
     unknown = [key for key in keys if key not in table]
     if unknown:
         raise LongtailError(
-            f"evaluate.published: no published number has the key {unknown[0]!r}; "
+            f"report.published: no published number has the key {unknown[0]!r}; "
             f"known: {', '.join(table)}"
         )
     return [table[key] for key in keys]

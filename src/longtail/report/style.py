@@ -104,9 +104,8 @@ def svg(figure: Figure, *, name: str, description: str) -> str:
     picture = picture[picture.index("<svg ") :]
     picture = re.sub(r"<metadata>.*?</metadata>", "", picture, flags=re.DOTALL)
     picture = re.sub(r' (?:width|height)="[\d.]+pt"', "", picture, count=2)
-    picture = re.sub(
-        r' id="(?:figure|axes|matplotlib|patch|line2d|text|[xy]tick|legend)[^"]*"', "", picture
-    )
+    used = set(re.findall(r"#([\w.-]+)", picture))  # the others would clash between pictures
+    picture = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", picture)
     picture = picture.replace("'DejaVu Sans'", "var(--sans)")
     for color, variable in THEMED.items():
         picture = picture.replace(color, variable)

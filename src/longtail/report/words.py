@@ -8,7 +8,7 @@ HEADLINES = {
     "reject": "Reject",
 }
 MARKS = {True: "passed", False: "failed", None: "undecided"}
-UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def verdict_summary(verdict: dict[str, Any]) -> str:
