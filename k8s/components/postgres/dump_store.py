@@ -1,0 +1,64 @@
+"""Move dumps of the databases between a directory and the object store.
+
+`python dump_store.py store DIRECTORY` uploads its `*.dump` files under the time of now (UTC) and
+removes all but the newest `KEEP` times; `fetch DIRECTORY` downloads those of the time `BACKUP`, or
+of the newest if it is empty. The place is `BACKUPS`, as `s3://bucket/prefix`; boto3 finds endpoint
+and credentials in its own variables.
+"""
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+
+def store(client: Any, bucket: str, prefix: str, directory: Path, *, keep: int) -> None:
+    files = sorted(directory.glob("*.dump"))
+    if not files:
+        sys.exit(f"{directory} holds no dump; see the log of the container `dump`")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    for file in files:
+        client.upload_file(str(file), bucket, f"{prefix}/{now}/{file.name}")
+        print(f"stored {prefix}/{now}/{file.name}, {file.stat().st_size:,} bytes")
+    stored = backups(client, bucket, prefix)
+    for old in sorted(stored)[:-keep]:
+        for key in stored[old]:
+            client.delete_object(Bucket=bucket, Key=key)
+        print(f"removed {prefix}/{old}")
+
+
+def fetch(client: Any, bucket: str, prefix: str, directory: Path, *, wanted: str) -> None:
+    stored = backups(client, bucket, prefix)
+    time = wanted or max(stored, default="")
+    if time not in stored:
+        sys.exit(f"no backup {time!r} in s3://{bucket}/{prefix}; there are {sorted(stored)}")
+    for key in stored[time]:
+        client.download_file(bucket, key, str(directory / Path(key).name))
+        print(f"fetched {key}")
+
+
+def backups(client: Any, bucket: str, prefix: str) -> dict[str, list[str]]:
+    """Return the keys of every stored time."""
+    found: dict[str, list[str]] = {}
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
+    for page in pages:
+        for entry in page.get("Contents", []):
+            found.setdefault(entry["Key"].split("/")[-2], []).append(entry["Key"])
+    return found
+
+
+def main() -> None:
+    action, directory = sys.argv[1], Path(sys.argv[2])
+    bucket, _, prefix = os.environ["BACKUPS"].removeprefix("s3://").partition("/")
+    client = boto3.client("s3")
+    if action == "store":
+        store(client, bucket, prefix, directory, keep=int(os.environ["KEEP"]))
+    else:
+        fetch(client, bucket, prefix, directory, wanted=os.environ["BACKUP"])
+
+
+if __name__ == "__main__":
+    main()
