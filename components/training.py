@@ -54,7 +54,7 @@ def _torchrun(
             *("--params", str(params)),
             *(word for name, path in options.items() for word in (f"--{name}", str(path))),
         ]
-        process = subprocess.Popen(command)
+        process = subprocess.Popen(command, cwd=scratch)  # where the command notes its cost
         # The kubelet tells this process alone that the pod ends; the trainers save on SIGTERM.
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         if process.wait():

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_STARTS = re.compile(r"Executing task '([\w-]+)'")
-_CACHED = re.compile(r"Task ([\w-]+) cache hit \(key=(\w+)\)")
-_ENDS = re.compile(r"Task '([\w-]+)' finished with status (\w+)")
+_STARTS = re.compile(r"Executing task '([\w-]+?)(?:-\d+)?'")
+_CACHED = re.compile(r"Task ([\w-]+?)(?:-\d+)? cache hit \(key=(\w+)\)")
+_ENDS = re.compile(r"Task '([\w-]+?)(?:-\d+)?' finished with status (\w+)")
 _ERROR = re.compile(r"^\s*(longtail: .*)")
 
 
