@@ -13,8 +13,9 @@ import longtail
 from longtail.commands import steps
 from longtail.commands.ensemble import ensemble
 from longtail.commands.pin import pin
-from longtail.commands.predict import export_onnx, predict
 from longtail.commands.pipeline import app as pipeline
+from longtail.commands.predict import export_onnx, predict
+from longtail.commands.publish import publish
 from longtail.commands.search import search
 from longtail.commands.study import app as study
 from longtail.errors import LongtailError
@@ -29,6 +30,7 @@ app = typer.Typer(
 steps.add_to(app)
 app.command()(search)
 app.command()(ensemble)
+app.command()(publish)
 app.add_typer(study, name="study")
 app.add_typer(pipeline, name="pipeline")
 app.command()(pin)
