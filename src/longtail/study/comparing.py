@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.stats import t
 
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -46,30 +47,35 @@ def compare(
     sizes = np.bincount(position)
     weights = 1 / (len(classes) * sizes[position])  # of an image, [N]
     by_seed = difference @ weights
-    image_variance = _stratified_variance(difference.mean(axis=0), position, sizes)
+    parts, freedoms = _class_variances(difference.mean(axis=0), position, sizes)
     seeds = len(by_seed)
-    seed_variance = float(np.var(by_seed, ddof=1) / seeds) if seeds > 1 else 0.0
-    variance = image_variance + seed_variance
+    if seeds > 1:
+        parts = np.append(parts, np.var(by_seed, ddof=1) / seeds)
+        freedoms = np.append(freedoms, seeds - 1)
+    variance = float(parts.sum())
     value = float(by_seed.mean())
     if variance == 0:
         return Difference(value, (value, value), 1.0 if value == 0 else 0.0, seeds)
-    reference = t((seeds - 1) * (variance / seed_variance) ** 2) if seed_variance > 0 else norm
+    reference = t(variance**2 / float((parts**2 / freedoms).sum()))
     margin = float(reference.ppf((1 + confidence) / 2)) * variance**0.5
     p = float(2 * reference.sf(abs(value) / variance**0.5))
     return Difference(value, (value - margin, value + margin), p, seeds)
 
 
-def _stratified_variance(
-    values: NDArray[np.float64], position: NDArray[np.integer], sizes: NDArray[np.integer]
-) -> float:
-    """Variance of the mean of class means; a class of one image has that of all the others."""
+def _class_variances(
+    values: Floats, position: NDArray[np.integer], sizes: NDArray[np.integer]
+) -> tuple[Floats, Floats]:
+    """What each class adds to the variance of the mean of class means, and degrees of freedom.
+
+    A class of one image has the variance of all the others.
+    """
     means = np.bincount(position, values) / sizes
     squares = np.bincount(position, (values - means[position]) ** 2)
-    several = sizes > 1
-    within = np.where(several, squares / np.maximum(sizes - 1, 1), 0.0)
-    if several.any():
-        within[~several] = squares[several].sum() / (sizes[several] - 1).sum()
-    return float((within / sizes).sum() / len(sizes) ** 2)
+    freedoms = np.maximum(sizes - 1, 0).astype(np.float64)
+    pooled = squares.sum() / max(freedoms.sum(), 1.0)
+    within = np.where(freedoms > 0, squares / np.maximum(freedoms, 1.0), pooled)
+    freedoms[freedoms == 0] = max(freedoms.sum(), 1.0)
+    return within / sizes / len(sizes) ** 2, freedoms
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
