@@ -1,6 +1,7 @@
 """A pipeline as a file."""
 
 import tempfile
+from itertools import dropwhile
 from pathlib import Path
 
 from kfp.compiler import Compiler
@@ -20,8 +21,12 @@ def compiled_training(params: Path) -> str:
 
 
 def compiled(pipeline: BaseComponent) -> str:
-    """Return a pipeline as YAML; the same pipeline gives the same text."""
+    """Return a pipeline as YAML; the same pipeline gives the same text.
+
+    KFP's comment at the top, which lists the parameters in another order each time, is left out.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "pipeline.yaml"
         Compiler().compile(pipeline, str(file))
-        return file.read_text(encoding="utf-8")
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    return "".join(dropwhile(lambda line: line.startswith("#"), lines))
