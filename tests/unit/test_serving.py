@@ -6,7 +6,7 @@ from torch.export import Dim
 
 from longtail.heads import Head
 from longtail.models import build_backbone, normalize
-from longtail.serving import ServedModel, example_images
+from longtail.serving import ServedModel, assumed_prior, example_images
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 SIZE, CLASSES = 16, 7
@@ -63,3 +63,18 @@ def test_another_image_size_is_refused(backbone):
     ).module()
     with pytest.raises(AssertionError, match="Guard failed"):
         program(torch.zeros(2, SIZE * 2, SIZE, 3, dtype=torch.uint8))
+
+
+def test_the_second_output_is_of_the_head_of_super_classes(backbone):
+    above = Head("linear", torch.randn(2, 64, generator=torch.Generator().manual_seed(1)))
+    model = ServedModel(backbone, heads()["linear"], mean=MEAN, std=STD, above=above).eval()
+    with torch.no_grad():
+        features = backbone(normalize(images(3), mean=MEAN, std=STD))
+        logits, super_logits = model(images(3))
+    assert torch.equal(logits, heads()["linear"].logits(features))
+    assert torch.equal(super_logits, above.logits(features))
+
+
+def test_a_balanced_model_assumes_equal_shares_of_what_it_has_seen():
+    assert assumed_prior([30, 10, 0, 10], balanced=False) == [0.6, 0.2, 0.0, 0.2]
+    assert assumed_prior([30, 10, 0, 20], balanced=True) == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3])
