@@ -113,6 +113,7 @@ def _environment(*, escape: bool) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters |= {
         "percent": percent,
@@ -126,4 +127,4 @@ def _environment(*, escape: bool) -> Environment:
 
 def _markdown(text: str) -> str:
     """Escape what Markdown and the HTML in it would take for markup, and keep it on one line."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|&~$])", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"([\\`*_{}\[\]<>|&~$])", r"\\\1", " ".join(str(text).split()))

@@ -75,11 +75,13 @@ def plot_accuracy_by_count(report: dict[str, Any]) -> Figure:
     classes = report["classes"]
     order = [label for label in class_order(classes) if classes[label]["test"]]
     counts = [classes[label]["train"] for label in order]
+    lowest = 100.0
     with styled():
         figure, axes = new_figure()
         for name, variant in applicable(report):
             style = VARIANT_STYLE[name]
             accuracy = np.array([100 * variant["per_class"][label]["accuracy"] for label in order])
+            lowest = min(lowest, float(accuracy.min()))
             few = len(classes) <= NAMED_CLASSES
             line = {**style, "marker": style["marker"] if few else ""}
             axes.plot(counts, running_mean(accuracy), label=TITLES[name], **line)
@@ -96,7 +98,7 @@ def plot_accuracy_by_count(report: dict[str, Any]) -> Figure:
         axes.set_xscale("log" if min(counts) > 0 else "symlog")
         _count_ticks(axes, "x", counts)
         axes.invert_xaxis()
-        axes.set_ylim(-3, 103)
+        axes.set_ylim(_floor(lowest) - 3, 103)
         axes.set_xlabel("training images of the class")
         axes.set_ylabel("test accuracy, %")
         legend_above(figure, axes)
@@ -129,6 +131,7 @@ def plot_variants(report: dict[str, Any]) -> Figure:
     """Draw the accuracy of every variant with its interval, group by group."""
     columns = table_columns(report)
     measured = applicable(report)
+    lowest = 100.0
     with styled():
         figure, axes = new_figure(height=3.2)
         for place, (name, variant) in enumerate(measured):
@@ -137,6 +140,7 @@ def plot_variants(report: dict[str, Any]) -> Figure:
             known = [x for x, cell in enumerate(cells) if cell["accuracy"] is not None]
             middle = [100 * cells[x]["accuracy"] for x in known]
             ends = [[100 * end for end in cells[x]["accuracy_interval"]] for x in known]
+            lowest = min([lowest, *(low for low, _ in ends)])
             axes.errorbar(
                 [x + 0.17 * (place - (len(measured) - 1) / 2) for x in known],
                 middle,
@@ -153,7 +157,7 @@ def plot_variants(report: dict[str, Any]) -> Figure:
         axes.set_xticks(range(len(columns)), columns)
         axes.tick_params(axis="x", length=0)
         axes.set_xlim(-0.5, len(columns) - 0.5)
-        axes.set_ylim(0, 103)
+        axes.set_ylim(_floor(lowest), 103)
         axes.grid(visible=False, axis="x")
         axes.set_ylabel("test accuracy, %")
         legend_above(figure, axes)
@@ -197,6 +201,11 @@ def plot_confusion(
         else:
             _mark_groups(axes, [classes[label]["group"] for label in order], group_names, cell_of)
     return figure
+
+
+def _floor(lowest: float) -> float:
+    """Where an axis of percent begins: at 0, or at a ten below the values if they are all high."""
+    return 0.0 if lowest < 40 else 10.0 * (lowest // 10) - 10
 
 
 def _write_shares(axes: Axes, shares: NDArray[Any]) -> None:
