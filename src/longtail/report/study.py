@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from longtail.report.style import INK, new_figure, styled, svg
@@ -13,33 +14,39 @@ from longtail.report.style import INK, new_figure, styled, svg
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1c2b33", "#8c8c3c")
 MARKERS = "osD^vPX*"
 DRAWN = 8  # rows with a line of their own; more would be a tangle
-WINDOW = 9  # classes a running mean goes over
+TRADE_OFF_NOTE = (
+    "Numbers are those of the table. On the dotted line nothing else is better in both groups."
+)
+BY_CLASS_NOTE = "The methods that are best on val; a running mean over a tenth of the classes."
+BY_FACTOR_NOTE = "Balanced accuracy; a line for what differs in nothing else."
 
 
 def page(name: str, summary: dict[str, Any]) -> str:
     """Return the self-contained HTML page."""
-    template = files("longtail.report").joinpath("templates/study.html").read_text("utf-8")
-    pictures = {
-        "many-few": (plot_trade_off(summary), "accuracy of the rarest against the largest classes"),
-        "by-class": (plot_by_class(summary), "accuracy by rank of the class"),
-    }
-    if len({row["imbalance_factor"] for row in summary["rows"]}) > 1:
-        pictures["by-factor"] = (plot_by_factor(summary), "accuracy against the imbalance factor")
-    return (
-        Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-        .from_string(template)
-        .render(
-            name=name,
-            style=files("longtail.report").joinpath("templates/style.css").read_text("utf-8"),
-            summary=summary,
-            groups=["all", *summary["groups"]],
-            noise=within_noise,
-            pictures={
-                key: svg(figure, name=key, description=text)
-                for key, (figure, text) in pictures.items()
-            },
-        )
+    templates = files("longtail.report").joinpath("templates")
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(templates.joinpath("study.html").read_text("utf-8")).render(
+        name=name,
+        style=templates.joinpath("style.css").read_text("utf-8"),
+        summary=summary,
+        groups=["all", *summary["groups"]],
+        noise=within_noise,
+        pictures=_pictures(summary),
     )
+
+
+def _pictures(summary: dict[str, Any]) -> dict[str, dict[str, str]]:
+    plots = {
+        "many-few": (plot_trade_off, "What the rare classes cost", TRADE_OFF_NOTE),
+        "by-class": (plot_by_class, "Accuracy by rank of the class", BY_CLASS_NOTE),
+        "by-factor": (plot_by_factor, "Accuracy by imbalance factor", BY_FACTOR_NOTE),
+    }
+    if len({row["imbalance_factor"] for row in summary["rows"]}) == 1:
+        del plots["by-factor"]
+    return {
+        key: {"title": title, "note": note, "svg": svg(plot(summary), name=key, description=title)}
+        for key, (plot, title, note) in plots.items()
+    }
 
 
 def markdown(summary: dict[str, Any]) -> str:
@@ -99,7 +106,8 @@ def plot_trade_off(summary: dict[str, Any]) -> Figure:
         axes.plot(*zip(*front, strict=True), color=INK, linewidth=0.8, linestyle=":")
         for i, (row, (x, y)) in enumerate(zip(rows, points, strict=True)):
             axes.plot(x, y, **_style(i), linestyle="")
-            axes.annotate(row["label"], (x, y), (4, 3), textcoords="offset points", fontsize=6)
+            number = str(1 + summary["rows"].index(row))
+            axes.annotate(number, (x, y), (4, 3), textcoords="offset points", fontsize=8)
         axes.set_xlabel(f"{many}, %")
         axes.set_ylabel(f"{few}, %")
     return figure
@@ -109,17 +117,17 @@ def plot_by_class(summary: dict[str, Any]) -> Figure:
     """Draw the accuracy of each class by its rank, a running mean, for the best rows on val."""
     rows = sorted(summary["rows"], key=lambda row: -row["val"])[:DRAWN]
     with styled():
-        figure, axes = new_figure(height=3.8)
+        figure, axes = new_figure(height=4.4)
         for i, row in enumerate(rows):
             ranked = sorted(row["by_class"], key=lambda entry: -entry["train"])
             accuracy = np.array([100 * entry["accuracy"] for entry in ranked])
-            window = min(WINDOW, len(accuracy))
+            window = max(1, len(accuracy) // 10)
             mean = np.convolve(accuracy, np.ones(window) / window, mode="valid")
             ranks = np.arange(len(mean)) + (window + 1) / 2
             axes.plot(ranks, mean, color=_style(i)["color"], label=row["label"])
-        axes.set_xlabel(f"class, from most to least training images (mean of {window})")
+        axes.set_xlabel("class, from most to least training images")
         axes.set_ylabel("accuracy, %")
-        axes.legend(fontsize=6.5)
+        _legend_below(figure, axes)
     return figure
 
 
@@ -130,15 +138,23 @@ def plot_by_factor(summary: dict[str, Any]) -> Figure:
         if row["imbalance_factor"] is not None:
             point = (row["imbalance_factor"], 100 * row["accuracy"]["all"]["mean"])
             lines.setdefault(row["line"], []).append(point)
+    factors = sorted({factor for points in lines.values() for factor, _ in points})
     with styled():
-        figure, axes = new_figure(height=3.6)
+        figure, axes = new_figure(height=4.4)
         for i, (label, points) in enumerate(list(lines.items())[:DRAWN]):
             axes.plot(*zip(*sorted(points), strict=True), **_style(i), label=label)
         axes.set_xscale("log")
         axes.set_xlabel("imbalance factor")
+        axes.set_xticks(factors, [f"{factor:g}" for factor in factors])
+        axes.minorticks_off()
         axes.set_ylabel("accuracy, %")
-        axes.legend(fontsize=6.5)
+        _legend_below(figure, axes)
     return figure
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=2, fontsize=7)
 
 
 def _style(position: int) -> dict[str, Any]:

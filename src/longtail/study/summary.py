@@ -48,7 +48,7 @@ def _entry(config: StudyConfig, row: Row, difference: dict[str, Any] | None) -> 
         "variant": first.variant,
         "seeds": row.seeds,
         "accuracy": {group: _mean(row.accuracy(group)) for group in groups},
-        "interval": compare(row.right, np.zeros_like(row.right), row.labels).interval,
+        "interval": _interval(row),
         "val": float(np.mean([result.val for result in row.results])),
         "difference": difference,
         "published": _published(config, row.label),
@@ -59,6 +59,11 @@ def _entry(config: StudyConfig, row: Row, difference: dict[str, Any] | None) -> 
         "line": _line(config, row),
         "by_class": _by_class(row),
     }
+
+
+def _interval(row: Row) -> tuple[float, float]:
+    low, high = compare(row.right, np.zeros_like(row.right), row.labels).interval
+    return max(low, 0.0), min(high, 1.0)
 
 
 def _line(config: StudyConfig, row: Row) -> str:
