@@ -32,6 +32,12 @@ class Package:
         executors = self.spec["deploymentSpec"]["executors"].values()
         return sorted({e["container"]["image"] for e in executors if "container" in e})
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Name -> definition (`defaultValue`, `isOptional`)."""
+        found: dict[str, Any] = self.spec["root"].get("inputDefinitions", {}).get("parameters", {})
+        return found
+
 
 def read_package(path: Path, *, allow_tag: bool = False) -> Package:
     """Read a compiled pipeline; the same content is the same version.
@@ -58,7 +64,7 @@ def read_package(path: Path, *, allow_tag: bool = False) -> Package:
 
 def check_arguments(package: Package, arguments: Mapping[str, Any]) -> None:
     """Raise LongtailError for arguments that the pipeline has not, or cannot do without."""
-    definitions = package.spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    definitions = package.parameters
     for unknown in sorted(arguments.keys() - definitions.keys()):
         raise LongtailError(
             f"{package.path} has no parameter {unknown}{nearest(unknown, sorted(definitions))}"

@@ -22,7 +22,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("submit")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     pods = {"image": IMAGE}
-    params["resources"] = {**params.get("resources", {}), "cpu": pods, "gpu": pods}
+    params["resources"] = {"cpu": pods, "gpu": pods, "split_remote": "s3://bucket/versions"}
     (directory / "params.yaml").write_text(yaml.safe_dump(params))
     return directory
 
@@ -66,12 +66,15 @@ def test_one_command_compiles_and_submits(api, directory):
     assert images == {IMAGE}
 
 
-def test_an_image_by_tag_is_refused_before_anything_is_sent(api, tmp_path):
+def test_what_a_run_would_miss_is_refused_before_it_starts(api, tmp_path):
     shutil.copy(ROOT / "params.yaml", tmp_path)
     with pytest.raises(AssertionError, match="--allow-tag"):
         run(tmp_path, "longtail", "pipeline", "submit")
-    assert api.calls == []
-    run(tmp_path, "longtail", "pipeline", "submit", "--allow-tag")
+    command = ["longtail", "pipeline", "submit", "--allow-tag"]
+    with pytest.raises(AssertionError, match=r"resources\.split_remote"):
+        run(tmp_path, *command, "--data-rev", MD5)
+    assert api.held["runs"] == {}
+    run(tmp_path, *command)
 
 
 def test_status_of_the_newest_run_tells_what_new_images_changed(api, directory):
@@ -105,3 +108,12 @@ def test_a_schedule_is_made_once(api, directory):
         run(directory, *command)
     again = started(run(directory, *command, "--replace"))
     assert list(api.held["recurringruns"]) == [again]
+
+
+def test_a_compiled_study_is_submitted_like_training(api, directory):
+    axes = {"loss": {"ce": {}, "bs": {"represent.loss": "balanced_softmax"}}}
+    (directory / "two.yaml").write_text(yaml.safe_dump({"base": "params.yaml", "axes": axes}))
+    run(directory, "longtail", "pipeline", "compile", "--study", "two.yaml")
+    package = "pipelines/two.yaml"
+    run_id = started(run(directory, "longtail", "pipeline", "submit", "--package", package))
+    assert api.specification(run_id)["pipelineInfo"]["name"] == "longtail-study-two"

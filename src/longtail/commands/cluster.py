@@ -62,7 +62,7 @@ def submit(
             sent,
             experiment=experiment,
             create_experiment=create_experiment or experiment == EXPERIMENT,
-            arguments=_arguments(params, data_rev),
+            arguments=_arguments(sent, params, data_rev),
             name=name,
             service_account=service_account,
         )
@@ -99,7 +99,7 @@ def schedule(
             sent,
             experiment=experiment,
             create_experiment=create_experiment or experiment == EXPERIMENT,
-            arguments=_arguments(params, data_rev),
+            arguments=_arguments(sent, params, data_rev),
             name=name,
             cron=cron,
             replace=replace,
@@ -140,18 +140,27 @@ def _package(compiled: Path | None, params: Path, *, allow_tag: bool) -> Iterato
         yield read_package(compiled, allow_tag=allow_tag)
 
 
-def _arguments(params: Path, data_rev: str) -> dict[str, Any]:
-    """Return what identifies code and data; the sections are defaults of the compiled pipeline."""
+def _arguments(package: Package, params: Path, data_rev: str) -> dict[str, Any]:
+    """Return what identifies code and data, as far as the pipeline has a parameter for it.
+
+    The sections are defaults of the compiled pipeline.
+    """
+    from longtail.errors import LongtailError
     from longtail.io.versioning import pointed_md5
     from pipelines.parameters import read_resources
     from pipelines.revision import code_revision, git_revision
 
     image = read_resources(params).cpu.image
-    return {
-        "code_rev": code_revision(image),
-        "git_commit": git_revision(),
-        "data_rev": pointed_md5(data_rev) if data_rev else "",
-    }
+    revisions = {"code_rev": code_revision(image), "git_commit": git_revision()}
+    known = {name: value for name, value in revisions.items() if name in package.parameters}
+    if not data_rev:
+        return known
+    if not package.parameters.get("split_remote", {}).get("defaultValue"):
+        raise LongtailError(
+            "--data-rev needs the DVC remote that holds that split; set resources.split_remote in "
+            f"{params}"
+        )
+    return {**known, "data_rev": pointed_md5(data_rev)}
 
 
 def _follow(connection: Endpoint, run_id: str, *, timeout_seconds: float) -> None:

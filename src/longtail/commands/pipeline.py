@@ -16,16 +16,26 @@ Params = Annotated[Path, typer.Option(help="Parameter file, of which all section
 
 @app.command()
 def compile(
-    out: Annotated[Path, typer.Option(help="The pipeline, YAML.")] = Path(
-        "pipelines/training.yaml"
-    ),
+    out: Annotated[
+        Path | None, typer.Option(help="YAML; default: pipelines/training.yaml or <study>.yaml.")
+    ] = None,
     params: Params = DEFAULT_PARAMS,
+    study: Annotated[
+        Path | None, typer.Option(help="Study file: its cells as one pipeline instead.")
+    ] = None,
+    parallelism: Annotated[int, typer.Option(min=1, help="Cells of a study at a time.")] = 4,
 ) -> None:
     """Write the pipeline that Kubeflow takes; its parameters' defaults are the parameter file's."""
     from longtail.files import whole_file
     from pipelines.compiling import compiled_training
+    from pipelines.study import compiled_study
 
-    text = compiled_training(params)
+    text = (
+        compiled_study(study, params, parallelism=parallelism)
+        if study
+        else compiled_training(params)
+    )
+    out = out or Path("pipelines") / f"{study.stem if study else 'training'}.yaml"
     with whole_file(out) as partial:
         partial.write_text(text, encoding="utf-8")
     typer.echo(f"{out}: {len(text) // 1000} kB")

@@ -1,0 +1,80 @@
+"""What a cell of a study leaves for the comparison: small files, and its place in the grid."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from longtail.artifacts import Evaluation, Representation, TauNorm
+from longtail.config.section import parse
+from longtail.config.split import SplitConfig
+from longtail.config.study import StudyConfig
+from longtail.files import read_json, whole_directory, write_json
+from longtail.report.study import markdown, page
+from longtail.study.grid import Cell
+from longtail.study.results import rows
+from longtail.study.runner import State
+from longtail.study.summary import summarise
+from longtail.study.tasks import Task
+
+STEPS = ("represent", "embed", "classify", "tau_norm", "evaluate")
+
+
+def gather(
+    out: Path, *, cell: dict[str, Any], representation: Path, heads: Path, evaluation: Path
+) -> None:
+    """Write `out`: what `compare` needs of a cell, so that its pod fetches no backbones.
+
+    Args:
+        cell: `index`, the place in the grid; KFP need not hand the cells over in order.
+    """
+    kept = {
+        "represent": [Representation(representation).description],
+        "tau_norm": [TauNorm(heads).choice],
+        "evaluate": [Evaluation(evaluation).report, Evaluation(evaluation).predictions],
+    }
+    with whole_directory(out) as partial:
+        write_json(partial / "cell.json", {"index": int(cell["index"])})
+        for step, files in kept.items():
+            (partial / step).mkdir()
+            for file in files:
+                shutil.copy(file, partial / step)
+
+
+def describe(config: StudyConfig, cells: Sequence[Cell], *, name: str) -> str:
+    """Return JSON with what `compare` has to know of a study, which has no null for KFP to lose."""
+    split = cells[0].params["split"]
+    content = {
+        "name": name,
+        "config": config.model_dump(mode="json"),
+        "cells": [{"values": cell.values, "seed": cell.seed} for cell in cells],
+        "split": split.model_dump(mode="json"),
+    }
+    return json.dumps(content, sort_keys=True)
+
+
+def compare(described: str, outcomes: Sequence[Path], *, out: Path) -> dict[str, Any]:
+    """Write `study.json`, `study.md` and `index.html`; return the summary.
+
+    Args:
+        described: from `describe`. outcomes: from `gather`, in any order.
+    """
+    content = json.loads(described)
+    config = parse(StudyConfig, content["config"], where="study")
+    split = parse(SplitConfig, content["split"], where="split of the study")
+    places = {read_json(outcome / "cell.json")["index"]: outcome for outcome in outcomes}
+    states = [
+        _state(Cell(**content["cells"][index], params={"split": split}), places[index])
+        for index in sorted(places)
+    ]
+    summary = summarise(config, rows(states, variants=config.variants))
+    with whole_directory(out) as partial:
+        write_json(partial / "study.json", summary)
+        (partial / "study.md").write_text(markdown(summary), encoding="utf-8")
+        (partial / "index.html").write_text(page(content["name"], summary), encoding="utf-8")
+    return summary
+
+
+def _state(cell: Cell, outcome: Path) -> State:
+    return State(cell, "done", None, {step: Task(step, outcome / step) for step in STEPS})
