@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from bench import ingest, losses, repro, split, stage2, training
+from bench import gate, ingest, losses, repro, split, stage2, training
 from longtail.files import write_json
 
 BENCHMARKS = {
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "losses": losses.run,
     "ingest": ingest.run,
     "split": split.run,
+    "gate": gate.run,
     "repro": repro.run,
 }
 RESULTS = Path(__file__).with_name("results.json")

@@ -159,7 +159,7 @@ def test_a_class_that_falls_is_rejected_by_name(tmp_path):
     gain, worst = verdict["checks"]
     assert gain["passed"] is True and verdict["outcome"] == "reject"
     assert worst["value"] == pytest.approx(-14 / 20) and worst["passed"] is False
-    assert worst["reason"].startswith("class-2, the worst class of the 3 that have at least 20")
+    assert worst["reason"].startswith("class-2, the worst of 3 classes with at least 20")
     asked["min_class_images"] = 21
     verdict = judge(tmp_path, champion=champion, **asked)
     assert verdict["outcome"] == "hold"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
@@ -83,6 +83,7 @@ def test_a_ceiling_is_a_floor_turned_over(bound, passed):
     assert found.passed is turned.passed is passed
 
 
+@settings(deadline=None)
 @given(value=st.floats(-1, 1), reach=st.floats(1e-6, 1), bound=st.floats(-1, 1))
 def test_a_check_never_decides_against_its_value(value, reach, bound):
     passed = checks.judge("c", value, (value - reach, value + reach), bound, what="c").passed

@@ -36,6 +36,7 @@ def answers(table: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray]:
     return d, np.repeat(np.arange(len(table)), [sum(row) for row in table])
 
 
+@settings(deadline=None)
 @given(tables)
 def test_one_class_is_a_sample_as_it_is(table):
     one = counted(table[:1])
@@ -45,6 +46,7 @@ def test_one_class_is_a_sample_as_it_is(table):
         assert float(whole.gains) == pytest.approx(float(one.gains[0]))
 
 
+@settings(deadline=None)
 @given(tables)
 def test_difference_is_that_of_the_mean_class_accuracies(table):
     classes = counted(table)

@@ -35,6 +35,7 @@ def test_published_interval(gains, losses, images, low, high):
     assert interval(sample(gains, losses, images)) == pytest.approx((low, high), abs=5e-4)
 
 
+@settings(deadline=None)
 @given(counts)
 def test_the_root_of_mcnemars_statistic_at_a_difference_of_zero(table):
     gains, losses, same = table
@@ -49,7 +50,7 @@ def test_the_root_of_mcnemars_statistic_at_a_difference_of_zero(table):
         assert found == 0
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(counts, st.floats(-0.95, 0.95))
 def test_the_nuisance_is_the_likeliest_one(table, difference):
     """The closed form maximises the likelihood of gains, losses and agreements."""
@@ -73,6 +74,7 @@ def test_the_nuisance_is_the_likeliest_one(table, difference):
         )
 
 
+@settings(deadline=None)
 @given(counts)
 def test_the_ends_are_where_the_score_is_the_quantile(table):
     given_sample = sample(table[0], table[1], sum(table))
@@ -85,6 +87,7 @@ def test_the_ends_are_where_the_score_is_the_quantile(table):
         assert float(score.score(given_sample, difference=high)) == pytest.approx(-z, abs=1e-4)
 
 
+@settings(deadline=None)
 @given(counts, st.integers(-90, 90).map(lambda percent: percent / 100))
 def test_an_end_is_beyond_a_bound_just_if_the_p_value_is_below_the_tail(table, bound):
     given_sample = sample(table[0], table[1], sum(table))
@@ -97,6 +100,7 @@ def test_an_end_is_beyond_a_bound_just_if_the_p_value_is_below_the_tail(table, b
         assert (high < bound) == (p_below < TAIL)
 
 
+@settings(deadline=None)
 @given(counts)
 def test_swapping_the_models_turns_the_interval_over(table):
     gains, losses, _ = table
@@ -151,6 +155,7 @@ def test_exact_one_sided_coverage(images, rates):
     assert missed < 0.045
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_claims_what_statsmodels_claims(p_values):
     expected = multipletests(p_values, alpha=TAIL, method="holm")[0]

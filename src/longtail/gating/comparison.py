@@ -106,23 +106,23 @@ def worst_class(
         float(sample.difference[worst]),
         (float(low[worst]), float(high[worst])),
         bound,
-        what=f"{names[enough[worst]]}, the worst {noun} of the {enough.size} that have at least "
+        what=f"{names[enough[worst]]}, the worst of {enough.size} {noun}es with at least "
         f"{min_images} test images, differs by",
         signed=True,
         note=too_small(int(sample.images[worst]), max_loss, tail=tail),
     )
-    chosen = fallen if fallen.any() else open_ones
-    offenders = [names[enough[i]] for i in np.flatnonzero(chosen)]
+    alike = np.flatnonzero(fallen if fallen.any() else open_ones)
+    others = [names[enough[i]] for i in alike if i != worst]
     rest = len(paired.images) - enough.size
-    return replace(check, reason=check.reason + _offenders(offenders) + _left_out(rest))
+    return replace(check, reason=check.reason + _likewise(others) + _left_out(rest))
 
 
-def _offenders(names: Sequence[str]) -> str:
-    return f"; so do {first_few(list(names))}" if len(names) > 1 else ""
+def _likewise(names: list[str]) -> str:
+    return f"; likewise {first_few(names)}" if names else ""
 
 
 def _left_out(count: int) -> str:
-    return f"; {count} have fewer, and nothing is said of them" if count else ""
+    return f"; {count} with fewer are not judged" if count else ""
 
 
 def _both(what: str, both: tuple[float, float]) -> str:

@@ -6,7 +6,7 @@ from scipy.special import ndtr, ndtri
 
 from longtail.gating.paired import Floats, Sample
 
-HALVINGS = 50  # of an interval of length 2: its ends are exact to 1e-15
+HALVINGS = 40  # of an interval of length 2: its ends are exact to 2e-12
 
 
 def score(sample: Sample, *, difference: ArrayLike) -> Floats:
