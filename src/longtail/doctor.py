@@ -1,13 +1,10 @@
 """Checks of what surrounds the flow: every line is ok, or says what to do."""
 
+import os
 import platform
 import shutil
-import sqlite3
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,16 +12,14 @@ from pathlib import Path
 from longtail.config.ingest import IngestConfig, S3Config
 from longtail.config.params import SECTIONS, load_section
 from longtail.config.promotion import RegisterConfig
+from longtail.config.resources import ResourcesConfig
 from longtail.errors import LongtailError
+from longtail.io import probes
 from longtail.io.database import sqlite_file
+from longtail.io.probes import Problem
 
 PACKAGES = ("torch", "torchvision", "timm", "dvc", "mlflow", "great-expectations")
 MIN_FREE_GIGABYTES = 5.0
-TIMEOUT_SECONDS = 5
-
-
-class Problem(Exception):
-    """What a check found wrong, with the next act."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +42,7 @@ def examine(params: Path) -> list[Finding]:
         "disk": lambda: _disk(Path.cwd()),
         "S3": lambda: _s3(load_section(params, "ingest", IngestConfig)),
         "MLflow": lambda: _mlflow(load_section(params, "register", RegisterConfig).tracking_uri),
+        "cluster": lambda: _cluster(load_section(params, "resources", ResourcesConfig)),
     }
     return [_run(name, check) for name, check in checks.items()]
 
@@ -119,66 +115,42 @@ def _s3(ingest: IngestConfig) -> str:
     root = getattr(ingest.source, "root", "")
     if not root.startswith("s3://"):
         return "not used: the source of `ingest` is local"
-    bucket, _, prefix = root.removeprefix("s3://").partition("/")
-    return _list_one_object(bucket, prefix, ingest.s3)
-
-
-def _list_one_object(bucket: str, prefix: str, s3: S3Config) -> str:
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    patience = Config(
-        connect_timeout=TIMEOUT_SECONDS,
-        read_timeout=TIMEOUT_SECONDS,
-        retries={"total_max_attempts": 1},
-    )
-    try:
-        client = boto3.client(
-            "s3", endpoint_url=s3.endpoint_url, region_name=s3.region, config=patience
-        )
-        answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
-    except (BotoCoreError, ClientError) as error:
-        raise Problem(
-            f"s3://{bucket}/{prefix}: {error}; check ingest.s3.endpoint_url, AWS_ENDPOINT_URL and "
-            "the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or ~/.aws)"
-        ) from None
-    if not answer.get("KeyCount"):
-        raise Problem(f"s3://{bucket}/{prefix} is reachable and empty; correct ingest.source.root")
-    return f"s3://{bucket}/{prefix} can be read"
+    if not probes.objects(root, ingest.s3):
+        raise Problem(f"{root} is reachable and empty; correct ingest.source.root")
+    return f"{root} can be read"
 
 
 def _mlflow(tracking_uri: str) -> str:
-    database = sqlite_file(tracking_uri)
-    if database is not None:
-        return _sqlite(database)
+    file = sqlite_file(tracking_uri)
+    if file is not None:
+        return probes.sqlite(file)
     parts = urllib.parse.urlsplit(tracking_uri)
-    if parts.scheme in ("http", "https"):
-        address = parts.netloc.rpartition("@")[2]  # a password is neither sent nor shown
-        return _server(f"{parts.scheme}://{address}{parts.path.rstrip('/')}")
-    return f"a {parts.scheme}: address is not examined, only sqlite:/// and http(s):// are"
-
-
-def _sqlite(path: Path) -> str:
-    if not path.exists():
-        return f"{path} will be created by `register`"
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            (versions,) = database.execute("SELECT count(*) FROM model_versions").fetchone()
-    except sqlite3.Error as error:
-        raise Problem(
-            f"{path} is no MLflow database ({error}); move it away or correct register.tracking_uri"
-        ) from None
-    return f"{path} holds {versions} model version{'' if versions == 1 else 's'}"
-
-
-def _server(url: str) -> str:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=TIMEOUT_SECONDS) as answer:
-            answer.read()
-    except (urllib.error.URLError, TimeoutError, ValueError) as error:
-        raise Problem(
-            f"{url} does not answer ({error}); start the server, or correct register.tracking_uri "
-            "(sqlite:///mlflow.db needs none)"
-        ) from None
+    if parts.scheme not in ("http", "https"):
+        return probes.database(tracking_uri)
+    address = parts.netloc.rpartition("@")[2]  # a password is neither sent nor shown
+    url = f"{parts.scheme}://{address}{parts.path.rstrip('/')}"
+    probes.server(
+        f"{url}/health",
+        fix="start the server, or correct register.tracking_uri (sqlite:///mlflow.db needs none)",
+    )
     return f"{url} answers"
+
+
+def _cluster(resources: ResourcesConfig) -> str:
+    """What a pipeline needs before its first pod starts; pods may reach more than this machine."""
+    endpoint = os.environ.get("KF_PIPELINES_ENDPOINT", "").rstrip("/")
+    if not endpoint:
+        return "not used: KF_PIPELINES_ENDPOINT is not set"
+    probes.server(f"{endpoint}/apis/v2beta1/healthz", fix="correct KF_PIPELINES_ENDPOINT")
+    tags = {pod.image for pod in (resources.cpu, resources.gpu) if "@sha256:" not in pod.image}
+    if tags:
+        raise Problem(
+            f"{', '.join(sorted(tags))}: an image that changes behind its tag gives results of the "
+            "old one; set resources.cpu.image and resources.gpu.image to name@sha256:..."
+        )
+    s3 = S3Config(endpoint_url=resources.environment.get("AWS_ENDPOINT_URL"))
+    places = (resources.image_store, resources.state, resources.split_remote)
+    used = [place for place in places if place.startswith("s3://")]
+    for place in used:
+        probes.objects(place, s3)
+    return ", ".join([f"{endpoint} answers", *(f"{place} can be read" for place in used)])

@@ -1,0 +1,144 @@
+"""What `longtail doctor` says of the services around the flow."""
+
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import psycopg2
+import pytest
+
+from longtail.doctor import examine
+from tests.steps.radosgw import free_port
+from tests.steps.s3_server import BUCKET, S3Server, s3, s3_backend
+
+__all__ = ["s3", "s3_backend"]  # fixtures
+
+
+def finding(tmp_path: Path, name: str, params: str = "{}") -> tuple[bool, str]:
+    (tmp_path / "params.yaml").write_text(params)
+    found = {finding.name: finding for finding in examine(tmp_path / "params.yaml")}[name]
+    return found.ok, found.text
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    """The URI of an empty database of a server that is there for these tests."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        pytest.skip("no PostgreSQL: /usr/lib/postgresql is empty; apt-get install postgresql")
+    owner = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name  # never root
+    root = Path(tempfile.mkdtemp(dir="/tmp"))
+    shutil.chown(root, owner)
+    data, port = str(root / "data"), free_port()
+    initdb = [programs[-1] / "initdb", "-D", data, "-U", "mlflow", "--auth=trust", "-N"]
+    subprocess.run(initdb, check=True, user=owner, capture_output=True, cwd=root)
+    command = [programs[-1] / "postgres", "-D", data, "-p", str(port), "-k", str(root)]
+    server = subprocess.Popen(command, user=owner, cwd=root, stderr=subprocess.DEVNULL)
+    try:
+        yield f"postgresql+psycopg2://mlflow:secret@127.0.0.1:{port}/postgres"
+    finally:
+        server.terminate()
+        server.wait()
+        shutil.rmtree(root)
+
+
+def connected(uri: str) -> "psycopg2.extensions.connection":
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return psycopg2.connect(uri.replace("+psycopg2", ""))
+        except psycopg2.OperationalError:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+
+def test_a_postgresql_database_is_looked_into(postgresql: str, tmp_path: Path) -> None:
+    params = f"register: {{tracking_uri: '{postgresql}'}}"
+    with contextlib.closing(connected(postgresql)) as connection, connection.cursor() as cursor:
+        assert finding(tmp_path, "MLflow", params)[1].endswith("is empty; `register` will fill it")
+        cursor.execute("CREATE TABLE model_versions AS SELECT generate_series(1, 2)")
+        connection.commit()
+    ok, text = finding(tmp_path, "MLflow", params)
+    assert ok and text.endswith("holds 2 model versions") and "secret" not in text
+
+
+@pytest.mark.parametrize(
+    ("uri", "advice"),
+    [
+        ("postgresql+psycopg2://u:secret@127.0.0.1:9/x", "check that it runs"),
+        ("postgresql+none://u:secret@127.0.0.1:9/x", r"postgresql\+psycopg2://user"),
+        ("nonsense", r"postgresql\+psycopg2://user"),
+    ],
+)
+def test_a_database_that_does_not_answer_says_what_to_do(
+    tmp_path: Path, uri: str, advice: str
+) -> None:
+    ok, text = finding(tmp_path, "MLflow", f"register: {{tracking_uri: '{uri}'}}")
+    assert not ok and "secret" not in text
+    assert re.search(advice, text)
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Something that answers 401 to everything, as a cluster does that wants a token."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(401)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Stay quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        monkeypatch.setenv("KF_PIPELINES_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+
+
+RESOURCES = """
+resources:
+  cpu: {{image: "longtail@sha256:1"}}
+  gpu: {{image: "longtail-gpu@sha256:2"}}
+  image_store: s3://{bucket}/images
+  environment: {{AWS_ENDPOINT_URL: "{endpoint}"}}
+"""
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_a_cluster_that_is_set_up_is_ok_and_its_stores_are_looked_for(
+    s3: S3Server, tmp_path: Path
+) -> None:
+    ok, text = finding(tmp_path, "cluster", RESOURCES.format(bucket=BUCKET, endpoint=s3.endpoint))
+    assert ok and text.endswith(f"answers, s3://{BUCKET}/images can be read")
+    ok, text = finding(
+        tmp_path, "cluster", RESOURCES.format(bucket="nowhere", endpoint=s3.endpoint)
+    )
+    assert not ok and text.startswith("s3://nowhere/images: ")
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_images_of_a_cluster_want_digests(tmp_path: Path) -> None:
+    ok, text = finding(tmp_path, "cluster")
+    assert not ok and text.startswith("longtail:cpu, longtail:gpu: ")
+
+
+def test_a_cluster_is_looked_for_only_where_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
+    assert finding(tmp_path, "cluster") == (True, "not used: KF_PIPELINES_ENDPOINT is not set")
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", "http://127.0.0.1:9")
+    ok, text = finding(tmp_path, "cluster")
+    assert not ok and "correct KF_PIPELINES_ENDPOINT" in text
