@@ -10,6 +10,7 @@ from scipy import stats
 
 from bench.paired_draws import GROUPS, MOVED, OTHERS, TESTS, Test, draws
 from longtail.gating.checks import Check, outcome
+from longtail.gating.checks import Outcome as Decision
 from longtail.gating.comparison import gain, group_losses, worst_class
 from longtail.gating.floors import calibration
 from longtail.gating.paired import Paired, Sample, stratified
@@ -20,7 +21,7 @@ from longtail.metrics import Outcome, balanced_accuracy_interval, calibration_bi
 MARGIN, CONFIDENCE = 0.04, 0.95  # of every group; of every interval
 CHANGES = (-0.05, -0.02, -0.01, 0.01, 0.02, 0.05)
 REPEATS, REPEATS_OF_A_CHANGE, REPEATS_OF_CLASSES = 2000, 500, 200
-OUTCOMES = ("promote", "hold", "reject")
+OUTCOMES: tuple[Decision, ...] = ("promote", "hold", "reject")
 
 
 def run() -> dict[str, float]:
@@ -165,13 +166,13 @@ def main() -> None:
     rows = ["nothing_changed", "classes_moved", *(f"few_{100 * c:+.0f}" for c in CHANGES)]
     _print_table(["promote / hold / reject, %", *(test.name for test in TESTS)])
     for row in rows:
-        cells = [[found.pop(f"{test.name}_{row}_{o}") for o in OUTCOMES] for test in TESTS]
-        _print_row(row, [" / ".join(f"{100 * rate:.1f}" for rate in cell) for cell in cells])
+        rates = [[found.pop(f"{test.name}_{row}_{o}") for o in OUTCOMES] for test in TESTS]
+        _print_row(row, [" / ".join(f"{100 * rate:.1f}" for rate in cell) for cell in rates])
     columns = ["gain", "few", "balanced_accuracy"]
     _print_table(["intervals that hold the truth, %", *columns])
     for test in (*TESTS, *OTHERS):
-        cells = [found.pop(f"{test.name}_{column}_coverage") for column in columns]
-        _print_row(test.name, [f"{100 * rate:.1f}" for rate in cells])
+        shares = [found.pop(f"{test.name}_{column}_coverage") for column in columns]
+        _print_row(test.name, [f"{100 * share:.1f}" for share in shares])
     print()
     for key, value in found.items():
         print(f"{key:<60} {value:.4g}")

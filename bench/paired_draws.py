@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,14 @@ class Test:
         return [str(label) for label in range(len(self.images))]
 
 
+class Chances(NamedTuple):
+    """Probabilities of every class's images, each `[C]`, as the counts of a `Paired`."""
+
+    gains: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    both: NDArray[np.float64]
+
+
 def balanced(name: str, classes: tuple[int, int, int], images: int) -> Test:
     return Test(name, classes, np.full(sum(classes), images))
 
@@ -56,8 +65,8 @@ def draws(
     fall: float = 0.0,
     repeats: int,
     seed: int = 0,
-) -> Iterator[tuple[Paired, Paired]]:
-    """Yield probabilities (as a `Paired` of shares) and a table of counts drawn from them.
+) -> Iterator[tuple[Chances, Paired]]:
+    """Yield the true probabilities and a table of counts drawn from them.
 
     The champion's class accuracies are of a beta distribution around its group's. The candidate's
     differ by `few` in *few* and by a normal of width `moved` that is zero in the mean of a group;
@@ -76,14 +85,14 @@ def draws(
         change += np.where(groups == "few", few, 0)
         change[0] -= fall
         truth = _joint(champion, np.clip(champion + change, 0, 1))
-        cells = np.stack([truth.gains, truth.losses, truth.both])
+        cells = np.stack(truth)
         drawn = rng.multinomial(test.images, np.vstack([cells, 1 - cells.sum(axis=0)]).clip(0).T)
         yield truth, Paired(test.images, drawn[:, 0], drawn[:, 1], drawn[:, 2])
 
 
-def _joint(champion: NDArray[np.float64], candidate: NDArray[np.float64]) -> Paired:
+def _joint(champion: NDArray[np.float64], candidate: NDArray[np.float64]) -> Chances:
     """A mixture of independent answers and of answers that agree as much as they can."""
     mix = DISAGREEMENT
     gains = mix * candidate * (1 - champion) + (1 - mix) * np.maximum(candidate - champion, 0)
     losses = mix * champion * (1 - candidate) + (1 - mix) * np.maximum(champion - candidate, 0)
-    return Paired(np.ones(len(champion)), gains, losses, candidate - gains)
+    return Chances(gains, losses, candidate - gains)
