@@ -42,23 +42,13 @@ def gather(
                 shutil.copy(file, partial / step)
 
 
-def describe(config: StudyConfig, cells: Sequence[Cell], *, name: str) -> str:
-    """Return JSON with what `compare` has to know of a study, which has no null for KFP to lose."""
-    split = cells[0].params["split"]
-    content = {
-        "name": name,
-        "config": config.model_dump(mode="json"),
-        "cells": [{"values": cell.values, "seed": cell.seed} for cell in cells],
-        "split": split.model_dump(mode="json"),
-    }
-    return json.dumps(content, sort_keys=True)
-
-
 def compare(described: str, outcomes: Sequence[Path], *, out: Path) -> dict[str, Any]:
     """Write `study.json`, `study.md` and `index.html`; return the summary.
 
     Args:
-        described: from `describe`. outcomes: from `gather`, in any order.
+        described: JSON with the `name` of the study, its `config`, the `values` and `seed` of its
+            `cells` in order, and the section `split` that they share.
+        outcomes: from `gather`, in any order.
     """
     content = json.loads(described)
     config = parse(StudyConfig, content["config"], where="study")

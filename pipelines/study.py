@@ -1,5 +1,6 @@
 """A grid of flows as one pipeline: images, split and validation once, then every cell by itself."""
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,9 +10,9 @@ from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from components import steps
-from components.outcomes import describe
 from components.study import compare, outcome
 from longtail.config.resources import ResourcesConfig
+from longtail.config.study import StudyConfig
 from longtail.errors import LongtailError
 from longtail.study.grid import Cell, cells, read_study
 from pipelines.compiling import compiled
@@ -42,7 +43,7 @@ def build(file: Path, resources: ResourcesConfig, *, parallelism: int) -> BaseCo
     grid = cells(config)
     shared = _shared(file, grid)
     items = [_item(index, cell) for index, cell in enumerate(grid)]
-    described = describe(config, grid, name=file.stem)
+    described = _described(file.stem, config, grid)
     on_cpu = partial(equip, resources=resources)
     on_gpu = partial(equip, resources=resources, gpu=True)
     processes = max(1, resources.gpu.accelerators)
@@ -113,6 +114,17 @@ def build(file: Path, resources: ResourcesConfig, *, parallelism: int) -> BaseCo
         on_cpu(compare(study=described, code_rev=code_rev, outcomes=dsl.Collected(kept.output)))
 
     return study
+
+
+def _described(name: str, config: StudyConfig, grid: Sequence[Cell]) -> str:
+    """Return what `compare` has to know, as JSON: KFP would lose the nulls of a dict."""
+    content = {
+        "name": name,
+        "config": config.model_dump(mode="json") | {"base": config.base.name},
+        "cells": [{"values": cell.values, "seed": cell.seed} for cell in grid],
+        "split": grid[0].params["split"].model_dump(mode="json"),
+    }
+    return json.dumps(content, sort_keys=True)
 
 
 def _item(index: int, cell: Cell) -> dict[str, Any]:

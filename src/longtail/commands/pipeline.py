@@ -28,13 +28,13 @@ def compile(
     """Write the pipeline that Kubeflow takes; its parameters' defaults are the parameter file's."""
     from longtail.files import whole_file
     from pipelines.compiling import compiled_training
-    from pipelines.study import compiled_study
 
-    text = (
-        compiled_study(study, params, parallelism=parallelism)
-        if study
-        else compiled_training(params)
-    )
+    if study:
+        from pipelines.study import compiled_study
+
+        text = compiled_study(study, params, parallelism=parallelism)
+    else:
+        text = compiled_training(params)
     out = out or Path("pipelines") / f"{study.stem if study else 'training'}.yaml"
     with whole_file(out) as partial:
         partial.write_text(text, encoding="utf-8")
