@@ -99,13 +99,14 @@ def test_images_are_the_same_from_directory_store_and_cache(
     ]
 
 
-def test_images_that_nobody_asks_for_are_not_fetched(
-    published: Images, local: Images, s3: S3Server, tmp_path: Path
+def test_a_step_that_reads_one_percent_of_a_store_larger_than_the_cache_fetches_no_more(
+    published: Images, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = places(local, every=100)
-    found = open_shards(published).encoded(**wanted)
-    assert sum(map(len, found)) == s3.sent
-    assert cached(tmp_path / "cache") <= s3.sent + 3 * 4096 * len(found)
+    monkeypatch.setenv("LONGTAIL_SHARD_CACHE_BYTES", "200000")
+    found = open_shards(published).encoded(**places(published, every=100))
+    assert len(found) == IMAGES // 100
+    assert s3.sent == sum(map(len, found)) < 200_000
+    assert s3.sent <= cached(tmp_path / "cache") <= 200_000
 
 
 def test_neighbours_are_fetched_by_one_request(published: Images, s3: S3Server) -> None:
