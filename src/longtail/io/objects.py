@@ -78,7 +78,8 @@ def _explained(address: str) -> Iterator[None]:
     except FileNotFoundError:
         raise LongtailError(
             f"{address}: there is no such object. If the images were published to another store, "
-            "set AWS_ENDPOINT_URL to it; if they were removed, run `longtail publish` again"
+            "set AWS_ENDPOINT_URL to it; if they were removed, publish them again: `longtail "
+            "publish`, or the pipeline's ingest without its cache"
         ) from None
     except (OSError, pa.ArrowException) as error:
         raise LongtailError(
