@@ -1,4 +1,6 @@
-"""The one exception that is meant for the user's eyes."""
+"""The one exception that is meant for the user's eyes, and what their texts may hold."""
+
+import re
 
 
 class LongtailError(Exception):
@@ -14,3 +16,8 @@ def first_few(offenders: list[str], *, limit: int = 5) -> str:
     shown = ", ".join(offenders[:limit])
     hidden = len(offenders) - limit
     return f"{shown} and {hidden} more" if hidden > 0 else shown
+
+
+def masked(text: str) -> str:
+    """Replace the password in every URI of a text."""
+    return re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", text)

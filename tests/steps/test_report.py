@@ -118,6 +118,12 @@ def test_what_is_confused_is_counted(page: Page, answers: pd.DataFrame) -> None:
     assert f"{most} {100 * most / 20:.1f}" in text
 
 
+def test_super_classes_are_counted_too(page: Page, answers: pd.DataFrame) -> None:
+    right = (answers["label"] // 2 == answers[f"{CHOSEN}_prediction"] // 2).mean()
+    text = page.text[page.text.index("Super-classes") :]
+    assert f"Stage 1 + tau {100 * right:.1f} " in text
+
+
 def test_the_variants_stand_side_by_side(run: Run, page: Page, card: str) -> None:
     content = read_json(run.evaluation.report)
     for row in variant_table(content):
@@ -131,6 +137,7 @@ def test_data_costs_and_provenance_are_there(page: Page) -> None:
     assert "near duplicates : not judged" in page.text
     assert "1.7 h" in page.text and "1.9 GiB" in page.text
     assert "25 M" in page.text and "4.23 G" in page.text and "8.46 G FLOPs" in page.text
+    assert "mlflow:***@db" in page.text and "opensesame" not in page.text
     assert "c0ffee" in page.text and "8" * 64 in page.text and "model_name: made-up" in page.text
 
 

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from requests import HTTPError, RequestException
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from longtail.errors import LongtailError
+from longtail.errors import LongtailError, masked
 from longtail.io.database import opening
 
 # A fresh database, and an environment without pip, are announced with lines that look like trouble.
@@ -92,11 +92,6 @@ def persistently(
                 log.warning("%s; %s is tried again in %.0f s", error, what, wait)
             time.sleep(wait)
             waited, wait = waited + wait, min(2 * wait, LONGEST_WAIT)
-
-
-def masked(text: str) -> str:
-    """Replace the password in every URI of a text."""
-    return re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", text)
 
 
 @contextmanager

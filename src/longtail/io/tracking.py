@@ -12,7 +12,8 @@ import mlflow
 import pandas as pd
 from mlflow.data.pandas_dataset import from_pandas
 
-from longtail.io.connection import Tracker, masked
+from longtail.errors import masked
+from longtail.io.connection import Tracker
 from longtail.io.database import opening, sqlite_file
 
 EVALUATION = "evaluation"

@@ -7,6 +7,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from longtail.errors import masked
 from longtail.report import sections, words
 from longtail.report.examples import LOSSLESS_SIDE
 from longtail.report.gallery import Drawing
@@ -62,7 +63,9 @@ def render_page(material: Material, drawings: list[Drawing], against: Versus | N
             contents=CONTENTS,
             small=material.representation["image_size"] <= LOSSLESS_SIDE,
             super_metrics=("accuracy", "macro_f1", "consistency"),
-            parameters=yaml.safe_dump(material.provenance["params"], sort_keys=False, width=100),
+            parameters=masked(
+                yaml.safe_dump(material.provenance["params"], sort_keys=False, width=1000)
+            ),
         )
     )
 
