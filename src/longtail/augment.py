@@ -143,20 +143,24 @@ def image_policy(
     color_jitter: tuple[float, float, float, float],
     mean: tuple[float, float, float],
 ) -> Any | None:
-    """Return a function of a PIL image that jitters colours, then applies timm's `auto` policy.
+    """Return a function of a PIL image that jitters colours, then applies the policy `auto`.
 
     Args:
-        auto: timm's name of a RandAugment (`rand-...`) or AutoAugment policy, or None.
+        auto: timm's name of a RandAugment (`rand-...`) or AutoAugment policy, `cifar10` for the
+            AutoAugment policy that was found on CIFAR-10 (torchvision's), or None.
         color_jitter: largest change of brightness, contrast, saturation, hue; zeros: none.
         mean: channel means in 0..1; the colour of what moves in from outside.
     """
     from timm.data.auto_augment import auto_augment_transform, rand_augment_transform
-    from torchvision.transforms.v2 import ColorJitter, Compose
+    from torchvision.transforms.v2 import AutoAugment, AutoAugmentPolicy, ColorJitter, Compose
 
     parts: list[Any] = [ColorJitter(*color_jitter)] if any(color_jitter) else []
-    if auto:
+    color = tuple(round(255 * channel) for channel in mean)
+    if auto == "cifar10":
+        parts.append(AutoAugment(AutoAugmentPolicy.CIFAR10, fill=list(color)))
+    elif auto:
         make = rand_augment_transform if auto.startswith("rand") else auto_augment_transform
-        parts.append(make(auto, {"img_mean": tuple(round(255 * channel) for channel in mean)}))
+        parts.append(make(auto, {"img_mean": color}))
     return Compose(parts) if parts else None
 
 

@@ -95,7 +95,12 @@ def test_cutout_greys_a_square_about_its_centre():
 
 @pytest.mark.parametrize(
     ("auto", "jitter"),
-    [("rand-m9-mstd0.5", (0.0,) * 4), ("original", (0.0,) * 4), (None, (0.4, 0.4, 0.4, 0.1))],
+    [
+        ("rand-m9-mstd0.5", (0.0,) * 4),
+        ("original", (0.0,) * 4),
+        ("cifar10", (0.0,) * 4),
+        (None, (0.4, 0.4, 0.4, 0.1)),
+    ],
 )
 def test_policies_run_on_a_batch_and_follow_their_seed(auto, jitter):
     policy = image_policy(auto, color_jitter=jitter, mean=(0.5, 0.5, 0.5))

@@ -72,9 +72,9 @@ def _cell(config: StudyConfig, base: dict[str, Any], values: dict[str, str], see
 
 
 def _override(content: dict[str, Any], dotted: str, value: Any, *, where: str) -> None:
-    """Set one dotted parameter; the mappings on its way are copied, cells share none."""
+    """Set a dotted parameter or a whole section; the mappings on its way are copied."""
     *path, key = dotted.split(".")
-    if not path or path[0] not in content:
+    if (path or [key])[0] not in content or not (path or isinstance(value, dict)):
         raise LongtailError(
             f"{where}: `{dotted}` is no parameter of a section; write it as represent.epochs, with "
             f"one of {', '.join(content)}"
