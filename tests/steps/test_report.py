@@ -84,12 +84,16 @@ def test_the_verdict_and_its_reasons_come_first(page: Page) -> None:
     assert "-1.8 [-3.1, -0.4]" in page.text  # value and interval of that check
 
 
-def test_the_comparison_with_the_champion_counts_images(page: Page, answers: pd.DataFrame) -> None:
+def test_the_comparison_with_the_champion_counts_images(
+    page: Page, card: str, answers: pd.DataFrame
+) -> None:
     few = answers[answers["group"] == "few"]
     ours, theirs = few["right"].mean(), few["champion"].mean()
     start = page.text.index("Against the champion")
     table = page.text[start : page.text.index("Best and worst classes")]
     assert f"few {100 * ours:.1f} {100 * theirs:.1f} {100 * (ours - theirs):+.1f} [" in table
+    (row,) = [line for line in card.splitlines() if line.startswith("| few | ") and "[" in line]
+    assert f"| few | {100 * ours:.1f} | {100 * theirs:.1f} | {100 * (ours - theirs):.1f} " in row
     repaired, broken = (few["right"] & ~few["champion"]), (few["champion"] & ~few["right"])
     assert f"] {repaired.sum()} {broken.sum()}" in table
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from longtail.report.words import count, duration, group_sentence, size, verdict_summary
+from longtail.report.words import count, duration, group_sentence, size, training, verdict_summary
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,24 @@ def test_the_verdict_says_what_it_follows_from(passed: list[bool | None], senten
 )
 def test_numbers_are_written_for_people(written: str, value: str) -> None:
     assert written == value
+
+
+def test_training_is_told_of_one_model_and_of_an_ensemble() -> None:
+    one = {
+        "best_epoch": 7,
+        "epochs": 9,
+        "backbone": "resnet18",
+        "loss": "balanced_softmax",
+        "sampler": "square_root",
+    }
+    assert training(one, {"method": "crt"}) == (
+        "Stage 1 trained resnet18 with balanced softmax and square-root sampling for 9 epochs and "
+        "kept epoch 7, counted from 0; stage 2 is cRT on its frozen features."
+    )
+    joined = {"best_epoch": None, "members": ["a", "b"], "average": "logits"}
+    assert training(joined, {"method": "max_norm"}) == (
+        "Stage 1 joins a, b and averages their logits; stage 2 is max norm on its frozen features."
+    )
 
 
 def test_the_rarest_group_is_compared_with_stage_1_where_both_are_known() -> None:

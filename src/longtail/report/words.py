@@ -8,6 +8,7 @@ HEADLINES = {
     "reject": "Reject",
 }
 MARKS = {True: "passed", False: "failed", None: "undecided"}
+METHODS = {"crt": "cRT", "lws": "LWS", "ncm": "NCM", "bwlm": "BWLM"}
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -40,6 +41,26 @@ def group_sentence(report: dict[str, Any]) -> str | None:
         f"Accuracy on the group {name}: {100 * now:.1f} %, "
         f"{100 * (now - before):+.1f} points against stage 1."
     )
+
+
+def training(representation: dict[str, Any], classifier: dict[str, Any]) -> str:
+    """Say how both stages came about, or what an ensemble joins."""
+    if representation["best_epoch"] is None:
+        stage1 = (
+            f"Stage 1 joins {', '.join(representation['members'])} and averages their "
+            f"{representation['average']}"
+        )
+    else:
+        stage1 = (
+            f"Stage 1 trained {representation['backbone']} with "
+            f"{representation['loss'].replace('_', ' ')} and "
+            f"{representation['sampler'].replace('_', '-')} sampling for "
+            f"{representation['epochs']} epochs and kept epoch {representation['best_epoch']}, "
+            "counted from 0"
+        )
+    method = classifier["method"]
+    named = METHODS.get(method, method.replace("_", " "))
+    return f"{stage1}; stage 2 is {named} on its frozen features."
 
 
 def size(count: float | None) -> str:
