@@ -20,7 +20,9 @@ File = Annotated[Path, typer.Argument(help="Study file.")]
 Store = Annotated[Path, typer.Option(help="Results of all steps; studies share what is equal.")]
 Out = Annotated[Path | None, typer.Option(help="Default: reports/study/<name of the file>.")]
 Params = Annotated[Path, typer.Option(help="Parameter file; `register` says where MLflow is.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Cells at a time; default: the cores.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Cells at a time; default: the GPUs, or the cores.")
+]
 DEFAULT_STORE = Path("data/study")
 
 
@@ -33,12 +35,14 @@ def run(file: File, store: Store = DEFAULT_STORE, workers: Workers = None) -> No
     from longtail.study import runner
     from longtail.study.grid import cells, read_study
 
+    gpus = _visible_gpus()
     grid = cells(read_study(file))
     states = runner.run(
         file,
         grid,
         store=store,
-        workers=min(workers or len(os.sched_getaffinity(0)), len(grid)),
+        workers=min(workers or len(gpus) or len(os.sched_getaffinity(0)), len(grid)),
+        gpus=gpus,
         tell=typer.echo,
     )
     failed = [state for state in states if state.name == "failed"]
@@ -126,6 +130,14 @@ def advise(file: File, store: Store = DEFAULT_STORE) -> None:
     labels = advice.val_labels(Features(done[0].tasks["embed"].out))
     for line in advice.advise(Split(splits.pop()), found, labels):
         typer.echo(line)
+
+
+def _visible_gpus() -> list[str]:
+    import torch
+
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return (named.split(",") if named else [str(gpu) for gpu in range(count)])[:count]
 
 
 def _states(file: Path, store: Path) -> "list[State]":

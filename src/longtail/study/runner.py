@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import IO
 
 from longtail.config.ingest import IngestConfig
@@ -64,6 +65,7 @@ def run(
     *,
     store: Path,
     workers: int,
+    gpus: Sequence[str] = (),
     tell: Callable[[str], None],
 ) -> list[State]:
     """Run every cell that is not done; a failed one is recorded and stops no other.
@@ -73,14 +75,16 @@ def run(
     Args:
         file: the study file, read again by every process. cells: all of its cells, in order.
         store: directory of the results. workers: cells at a time; they share the cores evenly.
+        gpus: names for `CUDA_VISIBLE_DEVICES`; of several, each worker has one.
         tell: gets a line whenever a cell ends.
     """
     fingerprint_sources(cells, store)
     waiting = [i for i, cell in enumerate(cells) if state(cell, store).name != "done"]
     started = time.monotonic()
     with ThreadPoolExecutor(workers) as pool, _children(pool) as children:
+        places = _places(workers, gpus)
         runs = {
-            pool.submit(_run_one, file, i, cells[i], store, workers, children): i for i in waiting
+            pool.submit(_run_one, file, i, cells[i], store, places, children): i for i in waiting
         }
         for count, future in enumerate(as_completed(runs), start=1):
             future.result()
@@ -99,19 +103,31 @@ def _run_one(
     index: int,
     cell: Cell,
     store: Path,
-    workers: int,
+    places: "SimpleQueue[dict[str, str]]",
     children: "_Children",
 ) -> None:
     failure, log = failure_of(cell, store), _log(cell, store)
     log.parent.mkdir(parents=True, exist_ok=True)
     failure.unlink(missing_ok=True)
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
     command = [sys.executable, "-m", "longtail.study.worker", str(file), str(index), str(store)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    with log.open("wb") as output:
-        status = children.run(command, environment, output)
+    place = places.get()
+    try:
+        with log.open("wb") as output:
+            status = children.run(command, {**os.environ, **place}, output)
+    finally:
+        places.put(place)
     if status != 0 and not children.stopping:
         write_json(failure, {"error": _last_words(log, status), "log": log.name})
+
+
+def _places(workers: int, gpus: Sequence[str]) -> "SimpleQueue[dict[str, str]]":
+    """Environments to run in, one a worker: its share of the cores, and one of several GPUs."""
+    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    places: SimpleQueue[dict[str, str]] = SimpleQueue()
+    for worker in range(workers):
+        gpu = {"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)]} if len(gpus) > 1 else {}
+        places.put({"OMP_NUM_THREADS": str(threads), **gpu})
+    return places
 
 
 def _last_words(log: Path, status: int) -> str:
