@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from bench.paired_draws import GROUPS, MOVED, OTHERS, TESTS, Test, draws
-from longtail.gating.checks import Check, outcome
+from longtail.gating.checks import Check, Interval, outcome
 from longtail.gating.checks import Outcome as Decision
 from longtail.gating.comparison import gain, group_losses, worst_class
 from longtail.gating.floors import calibration
@@ -41,7 +41,10 @@ def run() -> dict[str, float]:
 
 
 def outcomes_by_change(test: Test) -> dict[str, dict[str, float]]:
-    """Rates of promote, hold and reject when *few* changed, nothing did, or the classes moved."""
+    """Rates of promote, hold and reject when *few* changed, nothing did, or the classes moved.
+
+    `few_seen` is how often the interval of *few* excludes that it did not change.
+    """
     nothing = {
         "nothing_changed": _rates(test, repeats=REPEATS),
         "classes_moved": _rates(test, moved=MOVED, repeats=REPEATS),
@@ -137,8 +140,17 @@ def seconds(test: Test) -> float:
 
 def _rates(test: Test, *, repeats: int, few: float = 0.0, moved: float = 0.0) -> dict[str, float]:
     drawn = draws(test, few=few, moved=moved, repeats=repeats)
-    found = [outcome(_checks(test, paired)) for _, paired in drawn]
-    return {name: found.count(name) / repeats for name in OUTCOMES}
+    found = [_checks(test, paired) for _, paired in drawn]
+    decided = [outcome(checks) for checks in found]
+    seen = [not low <= 0 <= high for low, high in map(_interval_of_few, found)]
+    return {
+        **{name: decided.count(name) / repeats for name in OUTCOMES},
+        "few_seen": sum(seen) / repeats,
+    }
+
+
+def _interval_of_few(checks: list[Check]) -> Interval:
+    return next(c.interval for c in checks if c.interval and c.name.startswith("few"))
 
 
 def _checks(test: Test, paired: Paired) -> list[Check]:
@@ -163,11 +175,16 @@ def _holds(sample: Sample, truth: float) -> bool:
 def main() -> None:
     """Print the tables of docs/gate.md and the other numbers."""
     found = run()
+    tests = [test.name for test in TESTS]
     rows = ["nothing_changed", "classes_moved", *(f"few_{100 * c:+.0f}" for c in CHANGES)]
-    _print_table(["promote / hold / reject, %", *(test.name for test in TESTS)])
+    _print_table(["promote / hold / reject, %", *tests])
     for row in rows:
-        rates = [[found.pop(f"{test.name}_{row}_{o}") for o in OUTCOMES] for test in TESTS]
+        rates = [[found.pop(f"{name}_{row}_{o}") for o in OUTCOMES] for name in tests]
         _print_row(row, [" / ".join(f"{100 * rate:.1f}" for rate in cell) for cell in rates])
+    _print_table(["few seen to have changed, %", *tests])
+    for row in rows:
+        seen = [found.pop(f"{name}_{row}_few_seen") for name in tests]
+        _print_row(row, [f"{100 * rate:.1f}" for rate in seen])
     columns = ["gain", "few", "balanced_accuracy"]
     _print_table(["intervals that hold the truth, %", *columns])
     for test in (*TESTS, *OTHERS):

@@ -52,7 +52,7 @@ TESTS = (
 )
 OTHERS = (
     balanced("digits", (1, 5, 4), 40),
-    # A test split with the law of the training images: a fifth of the classes has one image.
+    # A test split with the law of the training images: 13 of the 100 classes have one image.
     Test("long_tailed", (35, 35, 30), np.geomspace(100, 0.8, 100).round().astype(int).clip(1)),
 )
 
