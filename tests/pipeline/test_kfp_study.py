@@ -29,7 +29,7 @@ load_component_from_text(open(sys.argv[1]).read())(code_rev="1")
 def write_study(directory: Path, **content) -> Path:
     file = directory / "tiny.yaml"
     study = {"base": str(ROOT / "params.yaml"), "set": QUICK, "axes": {"loss": LOSSES}}
-    file.write_text(yaml.safe_dump({**study, **content}))
+    file.write_text(yaml.safe_dump({**study, **content}, sort_keys=False))
     return file
 
 
