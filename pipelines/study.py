@@ -117,14 +117,17 @@ def build(file: Path, resources: ResourcesConfig, *, parallelism: int) -> BaseCo
 
 
 def _described(name: str, config: StudyConfig, grid: Sequence[Cell]) -> str:
-    """Return what `compare` has to know, as JSON: KFP would lose the nulls of a dict."""
+    """Return what `compare` has to know, as JSON.
+
+    KFP would lose the nulls of a dict, and its order, which says what others are compared with.
+    """
     content = {
         "name": name,
         "config": config.model_dump(mode="json") | {"base": config.base.name},
         "cells": [{"values": cell.values, "seed": cell.seed} for cell in grid],
         "split": grid[0].params["split"].model_dump(mode="json"),
     }
-    return json.dumps(content, sort_keys=True)
+    return json.dumps(content)
 
 
 def _item(index: int, cell: Cell) -> dict[str, Any]:

@@ -106,6 +106,8 @@ def test_it_ends_with_one_comparison_of_all_cells(ran):
         "balanced",
         "balanced / stage2",
     ]
+    assert summary["rows"][0]["difference"] is None  # the first value is what others are held to
+    assert summary["rows"][2]["difference"]["reference"] == "cross-entropy"
 
 
 def test_cells_are_told_apart_whatever_the_order_in_which_kfp_collects_them(ran, tmp_path):
