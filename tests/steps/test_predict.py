@@ -146,6 +146,7 @@ def test_an_estimated_prior_is_kept_as_a_file_that_gives_the_same_predictions(
 ):
     estimated = run(model, images, tmp_path / "out.parquet", estimate=True)
     assert "4 images of 4 classes: the estimated shares of rare classes" in caplog.text
+    assert "the model was balanced" not in caplog.text
     prior = json.loads((tmp_path / "out.prior.json").read_text())
     assert estimated.prior == prior and sum(prior.values()) == pytest.approx(1)
     given = run(model, images, tmp_path / "again.parquet", prior=tmp_path / "out.prior.json")
@@ -153,6 +154,11 @@ def test_an_estimated_prior_is_kept_as_a_file_that_gives_the_same_predictions(
     one, two = (pd.read_parquet(tmp_path / name) for name in ("out.parquet", "again.parquet"))
     assert one["label"].equals(two["label"])
     np.testing.assert_allclose(one["probability"], two["probability"])
+
+
+def test_an_estimate_from_a_balanced_model_comes_with_a_warning(model, images, tmp_path, caplog):
+    run(model, images, tmp_path / "out.parquet", estimate=True, trained_balanced=True)
+    assert "the model was balanced" in caplog.text
 
 
 def test_both_levels_are_answered(tmp_path, images):

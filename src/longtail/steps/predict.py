@@ -121,16 +121,26 @@ def _estimated_prior(predictor: Predictor, batches: list[Batch]) -> Floats:
     if not scores:
         raise LongtailError("no image could be read, so there is nothing to estimate a prior from")
     log_probabilities = np.concatenate(scores)
-    images, classes = log_probabilities.shape
-    if images < FEW_IMAGES * classes:
-        log.warning(
-            "%d images of %d classes: the estimated shares of rare classes are mostly noise",
-            *log_probabilities.shape,
-        )
-    found = estimate_prior(log_probabilities, trained=np.array(predictor.facts.prior))
+    trained = np.array(predictor.facts.prior)
+    _warn_of_estimates(*log_probabilities.shape, trained=trained)
+    found = estimate_prior(log_probabilities, trained=trained)
     if not found.converged:
         log.warning("the estimate still moved after %d iterations", found.iterations)
     return found.prior
+
+
+def _warn_of_estimates(images: int, classes: int, *, trained: Floats) -> None:
+    if images < FEW_IMAGES * classes:
+        log.warning(
+            "%d images of %d classes: the estimated shares of rare classes are mostly noise",
+            images,
+            classes,
+        )
+    if len(set(trained[trained > 0])) == 1:
+        log.warning(
+            "the model was balanced, so its probabilities are for equal shares in rough terms only "
+            "and estimates can be far off (docs/serving.md); give shares that you know with --prior"
+        )
 
 
 def _write(
