@@ -25,6 +25,7 @@ def evaluate(
     from components import about
     from components.running import recorded, section
     from longtail.artifacts import Split
+    from longtail.files import write_json
     from longtail.steps.evaluate import evaluate as step
 
     tables, out = Split(Path(split.path)), Path(evaluation.path)
@@ -43,3 +44,6 @@ def evaluate(
     for name, value in about.scores(out).items():
         metrics.log_metric(name, value)
     groups.log_confusion_matrix(*about.group_confusion(out))
+    # The local cache takes an artifact without a file for one that was deleted.
+    for artifact in (metrics, groups):
+        write_json(Path(artifact.path), artifact.metadata)

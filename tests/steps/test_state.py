@@ -1,0 +1,101 @@
+"""What outlives a pod, in a directory and in a bucket."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from longtail.errors import LongtailError
+from longtail.io.mirror import mirrored
+from longtail.io.state import open_state
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    boto3.client("s3").create_bucket(Bucket="bucket")
+    yield "s3://bucket/a/state"
+    server.stop()
+
+
+@pytest.fixture(params=["directory", "bucket"])
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "directory":
+        return str(tmp_path / "state")
+    return str(request.getfixturevalue("bucket"))
+
+
+def written(file: Path, content: bytes) -> Path:
+    file.write_bytes(content)
+    return file
+
+
+def test_files_come_back_under_their_names(uri, tmp_path):
+    state = open_state(uri)
+    state.store("runs/1/b.json", written(tmp_path / "b", b"two"))
+    state.store("runs/1/a.json", written(tmp_path / "a", b"one"))
+    state.store("runs/12/a.json", tmp_path / "a")
+    assert state.names("runs/1/") == ["runs/1/a.json", "runs/1/b.json"]
+    state.fetch("runs/1/b.json", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == b"two"
+    state.remove("runs/1/b.json")
+    state.remove("runs/1/b.json")
+    assert open_state(uri).names("runs/1/") == ["runs/1/a.json"]
+
+
+def test_what_the_body_leaves_is_there_the_next_time(uri):
+    with mirrored(uri, "checkpoints/k", seconds=60) as directory:
+        directory.mkdir(exist_ok=True, parents=True)
+        written(directory / "training.pt", b"epoch 1")
+        written(directory / ".training.pt.partial", b"half")
+    with mirrored(uri, "checkpoints/k") as directory:
+        assert (directory / "training.pt").read_bytes() == b"epoch 1"
+        (directory / "training.pt").unlink()
+    assert open_state(uri).names("checkpoints/k/") == []
+
+
+def test_what_an_interrupted_body_had_is_kept(uri):
+    with pytest.raises(SystemExit), mirrored(uri, "checkpoints/k", seconds=60) as directory:
+        directory.mkdir(exist_ok=True, parents=True)
+        written(directory / "training.pt", b"epoch 2")
+        raise SystemExit(143)
+    assert open_state(uri).names("checkpoints/k/") == ["checkpoints/k/training.pt"]
+
+
+def test_checkpoints_are_uploaded_while_the_body_works(bucket: str):
+    """So that a pod that is killed without a word has lost no more than the time since."""
+    state = open_state(bucket)
+    with mirrored(bucket, "checkpoints/k", seconds=0.02) as directory:
+        for content in (b"epoch 1", b"epoch 2 is longer"):
+            partial = written(directory / ".partial", content)
+            partial.replace(directory / "training.pt")
+            wait_until(lambda content=content: fetched(state, directory) == content)
+
+
+def fetched(state, directory: Path) -> bytes | None:
+    if not state.names("checkpoints/k/"):
+        return None
+    state.fetch("checkpoints/k/training.pt", directory.parent / "seen")
+    return (directory.parent / "seen").read_bytes()
+
+
+def wait_until(condition) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        threading.Event().wait(0.02)
+    pytest.fail("it never happened")
+
+
+def test_a_bucket_that_is_not_there_is_an_error_for_the_user(bucket: str):
+    with pytest.raises(LongtailError, match=r"resources\.state"):
+        open_state("s3://nowhere/state").names("")
+    with pytest.raises(LongtailError, match="Use a directory or s3://"):
+        open_state("gs://bucket/state")
