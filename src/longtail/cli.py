@@ -12,10 +12,12 @@ import typer
 import longtail
 from longtail.commands import steps
 from longtail.commands.ensemble import ensemble
+from longtail.commands.models import app as models
 from longtail.commands.pin import pin
 from longtail.commands.pipeline import app as pipeline
 from longtail.commands.predict import export_onnx, predict
 from longtail.commands.publish import publish
+from longtail.commands.reproduce import reproduce
 from longtail.commands.search import search
 from longtail.commands.study import app as study
 from longtail.errors import LongtailError
@@ -32,6 +34,8 @@ app.command()(search)
 app.command()(ensemble)
 app.command()(publish)
 app.add_typer(study, name="study")
+app.add_typer(models, name="models")
+app.command()(reproduce)
 app.add_typer(pipeline, name="pipeline")
 app.command()(pin)
 app.command()(predict)

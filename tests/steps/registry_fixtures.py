@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from longtail.artifacts import (
 from longtail.config.promotion import GateConfig, RegisterConfig
 from longtail.files import file_digest, read_json, write_json
 from longtail.heads import Head, save_heads
-from longtail.models import build_backbone
+from longtail.models import build_backbone, normalize
 from longtail.steps.champion import champion
 from longtail.steps.gate import gate
 from longtail.steps.register import register
@@ -33,6 +34,7 @@ from longtail.steps.register import register
 GROUPS = ("many", "medium", "few")  # one class each
 PER_CLASS = 20
 SIZE = 8
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 # What a consumer runs: no longtail, no pickles.
 CONSUMER = """
 import sys
@@ -87,6 +89,7 @@ def write_evaluation(
         super_classes=super_classes,
     )
     write_json(evaluation.report, report)
+    save_file(trained_model().held, evaluation.held)
     write_json(evaluation.metrics, {"stage2": {"accuracy": float(hit.mean())}})
     return root
 
@@ -135,18 +138,40 @@ def _metrics(hit: np.ndarray) -> dict[str, Any]:
     }
 
 
-def write_models(root: Path) -> tuple[Path, Path]:
-    """Write a random backbone and heads; return the directories `representation` and `tau_norm`."""
+@dataclass(frozen=True)
+class TrainedModel:
+    """A random model, and what it says of a few images."""
+
+    backbone: torch.nn.Module
+    heads: dict[str, Head]
+    held: dict[str, torch.Tensor]
+
+
+@cache
+def trained_model() -> TrainedModel:
+    """Return the model that every candidate has here, whatever its evaluation claims."""
     torch.manual_seed(0)
+    backbone = build_backbone("cifar_resnet32").eval()
+    heads = {name: Head("linear", torch.randn(3, 64)) for name in ("stage1", "stage2")}
+    pixels = torch.randint(256, (6, SIZE, SIZE, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        features = backbone(normalize(pixels, mean=MEAN, std=STD))
+        logits = {name: head.logits(features).contiguous() for name, head in heads.items()}
+    return TrainedModel(backbone, heads, {"pixels": pixels, "index": torch.arange(6), **logits})
+
+
+def write_models(root: Path) -> tuple[Path, Path]:
+    """Write that model; return the directories `representation` and `tau_norm`."""
+    model = trained_model()
     representation, tau_norm = Representation(root / "representation"), TauNorm(root / "tau_norm")
     for directory in (representation.root, tau_norm.root):
         directory.mkdir(parents=True)
-    save_file(build_backbone("cifar_resnet32").state_dict(), representation.backbone)
+    save_file(model.backbone.state_dict(), representation.backbone)
     description = {
         "backbone": "cifar_resnet32",
         "image_size": SIZE,
-        "mean": [0.5, 0.5, 0.5],
-        "std": [0.25, 0.25, 0.25],
+        "mean": MEAN,
+        "std": STD,
         "super_classes": [],
         "super_of": [],
         "loss": "cross_entropy",
@@ -155,8 +180,7 @@ def write_models(root: Path) -> tuple[Path, Path]:
     }
     write_json(representation.description, description)
     write_json(representation.history, [])
-    heads = {name: Head("linear", torch.randn(3, 64)) for name in ("stage1", "stage2")}
-    save_heads(tau_norm.heads, heads)
+    save_heads(tau_norm.heads, model.heads)
     write_json(tau_norm.choice, {"chosen": "stage2", "test_time_flip": False})
     write_json(tau_norm.curve, [])
     return representation.root, tau_norm.root
@@ -199,11 +223,16 @@ class Workspace:
         )
         return read_json(Gate(self.root / "gate").verdict)
 
-    def run_register(self) -> dict[str, Any]:
+    def run_register(self, *, keep_rejected: bool = False) -> dict[str, Any]:
         provenance = self.root / "provenance.json"
         content = {
             "git_commit": "c0ffee",
             "git_dirty": False,
+            "git_patch": None,
+            "dvc_lock": None,
+            "image": None,
+            "pipeline_run": "run-7",
+            "environment": {"torch": "2.0"},
             "split_md5": "0123456789abcdef0123456789abcdef.dir",
             "params": {"represent": {"epochs": 3, "augment": {"auto": None}}},
         }
@@ -225,6 +254,7 @@ class Workspace:
             split=split.root,
             provenance=provenance,
             out=self.root / "register",
+            keep_rejected=keep_rejected,
         )
         return read_json(Registration(self.root / "register").record)
 

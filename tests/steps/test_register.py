@@ -5,18 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from longtail.artifacts import Champion, Evaluation, Representation, TauNorm
 from longtail.config.promotion import EvaluateConfig, GateConfig, RegisterConfig
@@ -32,85 +27,24 @@ from tests.steps.registry_fixtures import (
     Workspace,
     predict_as_consumer,
     write_evaluation,
-    write_models,
+)
+from tests.steps.registry_history import (
+    A,
+    C,
+    aliases,
+    at,
+    client,
+    past,
+    runs,
+    switch_to,
+    versions,
 )
 
-A, B, C = (15, 10, 5), (16, 12, 9), (18, 14, 11)  # each better than the one before
+__all__ = ["at", "past"]  # fixtures
 
 
-@dataclass(frozen=True)
-class History:
-    """A registry at three moments, and what registering gave; registering takes seconds."""
-
-    root: Path
-    records: dict[str, dict[str, Any]]
-    models: tuple[Path, Path]
-
-    def database(self, moment: str) -> Path:
-        """Copy of the database that was `empty`, had `a`, or had `b` promoted over `a`."""
-        return self.root / f"{moment}.db"
-
-
-@pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> History:
-    root = tmp_path_factory.mktemp("history")
-    config = RegisterConfig(tracking_uri=f"sqlite:///{root / 'mlflow.db'}")
-    with connect(config.tracking_uri):
-        shutil.copy(root / "mlflow.db", root / "empty.db")
-    models = write_models(root / "models")
-    records = {}
-    for name, right in (("a", A), ("b", B)):
-        work = Workspace(root, config, write_evaluation(root / name, right=right), *models)
-        records[name] = work.flow()
-        shutil.copy(root / "mlflow.db", root / f"{name}.db")
-    return History(root, records, models)
-
-
-@pytest.fixture
-def at(
-    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Workspace]:
-    """Return a function that gives a workspace of its own, as it was at a moment of the history."""
-    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
-
-    def workspace(moment: str) -> Workspace:
-        shutil.copy(history.database(moment), tmp_path / "mlflow.db")
-        config = RegisterConfig(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
-        evaluation = history.root / ("b" if moment == "b" else "a")
-        work = Workspace(tmp_path, config, evaluation, *history.models)
-        work.run_champion()
-        work.run_gate()
-        return work
-
-    return workspace
-
-
-def client(work: Workspace) -> MlflowClient:
-    return MlflowClient(work.config.tracking_uri, work.config.tracking_uri)
-
-
-def aliases(work: Workspace) -> dict[str, str]:
-    registered = client(work).get_registered_model("longtail").aliases
-    return {alias: str(version) for alias, version in registered.items()}
-
-
-def versions(work: Workspace) -> list[str]:
-    return sorted(str(v.version) for v in client(work).search_model_versions("name = 'longtail'"))
-
-
-def runs(work: Workspace) -> list[Run]:
-    experiment = client(work).get_experiment_by_name("longtail")
-    assert experiment is not None
-    return list(client(work).search_runs([experiment.experiment_id]))
-
-
-def switch_to(work: Workspace, right: tuple[int, int, int]) -> None:
-    """Give the workspace the evaluation of another candidate, as other parameters would."""
-    work.evaluation = write_evaluation(work.root / f"candidate-{right}", right=right)
-
-
-def test_the_first_candidate_becomes_challenger_and_champion(at, history):
-    work, record = at("a"), history.records["a"]
+def test_the_first_candidate_becomes_challenger_and_champion(at, past):
+    work, record = at("a"), past.records["a"]
     assert record["version"] == "1" and record["name"] == "longtail"
     assert record["outcome"] == "promote" and record["aliases"] == ["challenger", "champion"]
     assert aliases(work) == {"challenger": "1", "champion": "1"}
@@ -121,9 +55,9 @@ def test_the_first_candidate_becomes_challenger_and_champion(at, history):
     assert tags["split_md5"] == "0123456789abcdef0123456789abcdef.dir"
 
 
-def test_the_run_holds_parameters_metrics_evidence_and_the_split(at, history):
+def test_the_run_holds_parameters_metrics_evidence_and_the_split(at, past):
     work = at("a")
-    run = client(work).get_run(history.records["a"]["run_id"])
+    run = client(work).get_run(past.records["a"]["run_id"])
     assert run.info.status == "FINISHED"
     assert run.data.params["represent.epochs"] == "3"
     assert run.data.params["represent.augment.auto"] == "None"
@@ -180,7 +114,7 @@ def test_the_registered_model_gives_what_was_evaluated_without_pickles(tmp_path)
     assert answers["labels"].tolist() == evaluated["stage2_prediction"].tolist()
 
 
-def test_the_version_carries_weights_and_class_names(at, history, tmp_path):
+def test_the_version_carries_weights_and_class_names(at, past, tmp_path):
     work = at("a")
     with connect(work.config.tracking_uri):
         local = Path(
@@ -195,37 +129,37 @@ def test_the_version_carries_weights_and_class_names(at, history, tmp_path):
     assert (local / "data" / "model.pt2").is_file() and not list(local.rglob("*.pth"))
 
 
-def test_artifacts_lie_beside_a_local_database(history):
-    assert list(history.root.glob("mlruns/*/artifacts/evaluation/report.json"))
+def test_artifacts_lie_beside_a_local_database(past):
+    assert list(past.root.glob("mlruns/*/artifacts/evaluation/report.json"))
 
 
 @pytest.mark.parametrize("moment", ["a", "b"])
-def test_running_the_flow_again_after_a_promotion_changes_nothing(at, history, moment):
+def test_running_the_flow_again_after_a_promotion_changes_nothing(at, past, moment):
     work = at(moment)
     before = {"a": None, "b": {"version": "1", "chosen": "stage2"}}[moment]
     stated = work.run_champion()
     assert (stated and {key: stated[key] for key in ("version", "chosen")}) == before
     assert work.run_gate()["outcome"] == "promote"
-    assert work.run_register() == history.records[moment]
+    assert work.run_register() == past.records[moment]
     assert len(runs(work)) == len(versions(work)) == {"a": 1, "b": 2}[moment]
 
 
-def test_a_better_candidate_replaces_the_champion_and_stays_judged_against_it(at, history):
+def test_a_better_candidate_replaces_the_champion_and_stays_judged_against_it(at, past):
     work = at("a")
-    work.evaluation = history.root / "b"
+    work.evaluation = past.root / "b"
     work.run_champion()
     before = work.gate_inputs()
     work = at("b")
     assert work.gate_inputs() == before
     stored = Champion(work.root / "champion").predictions
-    assert file_digest(stored) == file_digest(history.root / "a" / "predictions.parquet")
+    assert file_digest(stored) == file_digest(past.root / "a" / "predictions.parquet")
     assert aliases(work) == {"challenger": "2", "champion": "2", "previous-champion": "1"}
     assert client(work).get_model_version("longtail", "2").tags["incumbent_version"] == "1"
 
 
-def test_an_earlier_candidate_restored_is_judged_against_the_new_champion(at, history):
+def test_an_earlier_candidate_restored_is_judged_against_the_new_champion(at, past):
     work = at("b")
-    work.evaluation = history.root / "a"
+    work.evaluation = past.root / "a"
     record, seen = work.flow(), work.gate_inputs()
     assert record["outcome"] == "reject" and record["version"] is None
     assert aliases(work)["champion"] == "2"
@@ -233,9 +167,9 @@ def test_an_earlier_candidate_restored_is_judged_against_the_new_champion(at, hi
     assert versions(work) == ["1", "2"]
 
 
-def test_an_earlier_candidate_promoted_again_keeps_its_version_and_comes_to_rest(at, history):
+def test_an_earlier_candidate_promoted_again_keeps_its_version_and_comes_to_rest(at, past):
     work = at("b")
-    work.evaluation = history.root / "a"
+    work.evaluation = past.root / "a"
     work.thresholds = THRESHOLDS.model_copy(update={"min_gain": -1.0})
     record, seen = work.flow(), work.gate_inputs()
     assert record["version"] == "1"
@@ -297,26 +231,26 @@ def test_a_rollback_by_hand_is_not_undone_by_running_the_flow(at):
     assert work.gate_inputs() == seen
 
 
-def test_cut_off_between_version_and_aliases_it_goes_on_with_that_version(at, history):
+def test_cut_off_between_version_and_aliases_it_goes_on_with_that_version(at, past):
     work = at("a")
     for alias in ("champion", "challenger"):
         client(work).delete_registered_model_alias("longtail", alias)
-    assert work.flow() == history.records["a"]
+    assert work.flow() == past.records["a"]
     assert aliases(work) == {"challenger": "1", "champion": "1"} and len(runs(work)) == 1
 
 
-def test_cut_off_between_run_and_version_it_goes_on_with_that_run(at, history):
+def test_cut_off_between_run_and_version_it_goes_on_with_that_run(at, past):
     work = at("a")
     client(work).delete_registered_model("longtail")
-    assert work.flow() == history.records["a"] and len(runs(work)) == 1
+    assert work.flow() == past.records["a"] and len(runs(work)) == 1
 
 
-def test_a_run_that_was_killed_is_not_mistaken_for_a_finished_one(at, history):
+def test_a_run_that_was_killed_is_not_mistaken_for_a_finished_one(at, past):
     work = at("a")
     client(work).delete_registered_model("longtail")
-    client(work).set_terminated(history.records["a"]["run_id"], "KILLED")
+    client(work).set_terminated(past.records["a"]["run_id"], "KILLED")
     again = work.flow()
-    assert again["run_id"] != history.records["a"]["run_id"] and again["version"] == "1"
+    assert again["run_id"] != past.records["a"]["run_id"] and again["version"] == "1"
 
 
 def test_a_verdict_on_other_predictions_is_refused(at):

@@ -7,8 +7,8 @@ import mlflow
 import pytest
 
 from longtail.artifacts import Search
-from longtail.io.search_log import log_search
 from longtail.io.connection import connect
+from longtail.io.search_log import log_search
 
 
 def row(number: int, state: str, **changes: Any) -> dict[str, Any]:

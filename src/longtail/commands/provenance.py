@@ -2,16 +2,21 @@
 
 import hashlib
 import json
+import os
+import platform
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from longtail.config.params import FLOW, load_section
 from longtail.errors import LongtailError
 from longtail.files import write_json
+
+PACKAGES = ("longtail", "mlflow", "numpy", "pillow", "pyarrow", "timm", "torch", "torchvision")
 
 
 @contextmanager
@@ -24,18 +29,44 @@ def provenance_file(*, params: Path, split: Path) -> Iterator[Path]:
 
 
 def provenance(*, params: Path, split: Path) -> dict[str, Any]:
-    """Return `git_commit`, `git_dirty` (null outside of Git), `split_md5` and `params`.
+    """Return what `register` stores of a model's making; what is not known is null.
 
-    `params` holds every section with its defaults filled in.
+    `git_commit`, `git_dirty` and `git_patch` (changes of tracked files since the commit, without
+    those of `params` and dvc.lock, which are here as a whole); `dvc_lock` (its text); `split_md5`;
+    `params` (every section with its defaults filled in); and the `surroundings`.
     """
     commit, dirty = git_state()
-    return {
+    lock = Path("dvc.lock")
+    whole = [f":(top,exclude){path}" for path in (_in_tree(params), _in_tree(lock)) if path]
+    return surroundings() | {
         "git_commit": commit,
         "git_dirty": dirty,
+        "git_patch": _git("diff", "--binary", "HEAD", "--", ":/", *whole),
+        "dvc_lock": lock.read_text(encoding="utf-8") if lock.is_file() else None,
         "split_md5": dvc_directory_md5(split),
         "params": {
             name: load_section(params, name, model).model_dump(mode="json")
             for name, model in FLOW.items()
+        },
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """Return what is known without a checkout; what only a checkout knows is null.
+
+    `image` (LONGTAIL_IMAGE: the container's image with its digest), `pipeline_run` (LONGTAIL_RUN)
+    and `environment`: versions of packages and the machine, which decide the last digits.
+    """
+    return {
+        "git_patch": None,
+        "dvc_lock": None,
+        "image": os.environ.get("LONGTAIL_IMAGE"),
+        "pipeline_run": os.environ.get("LONGTAIL_RUN"),
+        "environment": {
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}",
+            "gpu": _gpu(),
+            **{package: _installed(package) for package in PACKAGES},
         },
     }
 
@@ -72,4 +103,25 @@ def _git(*arguments: str) -> str | None:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    return done.stdout if arguments[0] == "diff" else done.stdout.strip()
+
+
+def _in_tree(path: Path) -> str | None:
+    """Return a path relative to the working tree's root; None if it lies elsewhere."""
+    root = _git("rev-parse", "--show-toplevel")
+    if root is None or not path.resolve().is_relative_to(Path(root).resolve()):
+        return None
+    return path.resolve().relative_to(Path(root).resolve()).as_posix()
+
+
+def _gpu() -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else "none"
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"

@@ -1,5 +1,7 @@
 """One command a step: explicit paths and a parameter file in, the step called, its cost noted."""
 
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +9,7 @@ from typing import Annotated
 import typer
 
 from longtail.cost import recorded
+from longtail.errors import LongtailError
 
 Params = Annotated[Path, typer.Option(help="Parameter file; the step reads its own section.")]
 Source = Annotated[Path, typer.Option(help="Fingerprint of the source, from `fingerprint`.")]
@@ -27,6 +30,9 @@ Report = Annotated[Path, typer.Option(help="Page and model card, from `report`."
 Validation = Annotated[Path, typer.Option(help="Findings about the data, from `validate`.")]
 Verdict = Annotated[Path, typer.Option(help="Verdict directory, from `gate`.")]
 Checkpoint = Annotated[Path | None, typer.Option(help="Directory of the checkpoint.")]
+KeepRejected = Annotated[
+    bool, typer.Option("--keep-rejected", help="Make a version of a rejected model too.")
+]
 Out = Annotated[Path, typer.Option(help="What is written; replaced as a whole.")]
 DEFAULT_PARAMS = Path("params.yaml")
 
@@ -278,25 +284,34 @@ def register(
     split: SplitDir,
     out: Out,
     params: Params = DEFAULT_PARAMS,
+    keep_rejected: KeepRejected = False,
 ) -> None:
     """Register the model and set its aliases."""
     from longtail.commands.provenance import provenance_file
     from longtail.config.params import load_section
     from longtail.config.promotion import RegisterConfig
+    from longtail.io.connection import Unreachable
     from longtail.steps.register import register as step
 
     with recorded("register"), provenance_file(params=params, split=split) as provenance:
-        step(
-            load_section(params, "register", RegisterConfig),
-            gate=gate,
-            report=report,
-            evaluation=evaluation,
-            representation=representation,
-            tau_norm=tau_norm,
-            split=split,
-            provenance=provenance,
-            out=out,
-        )
+        try:
+            step(
+                load_section(params, "register", RegisterConfig),
+                gate=gate,
+                report=report,
+                evaluation=evaluation,
+                representation=representation,
+                tau_norm=tau_norm,
+                split=split,
+                provenance=provenance,
+                out=out,
+                keep_rejected=keep_rejected,
+            )
+        except Unreachable as error:
+            command = shlex.join(["longtail", *sys.argv[1:]])
+            raise LongtailError(
+                f"{error}. Finish it later, in this directory:\n{command}"
+            ) from error
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (

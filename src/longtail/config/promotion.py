@@ -74,3 +74,14 @@ class RegisterConfig(Section):
     tracking_uri: str = Field(default="sqlite:///mlflow.db", description="MLflow tracking URI.")
     experiment: str = Field(default="longtail", description="MLflow experiment.")
     model_name: str = Field(default="longtail", description="Registered model.")
+    smoke_tolerance: float = Field(
+        default=1e-3,
+        gt=0.0,
+        description="Before an alias moves, logits of the registered artifact may differ from the "
+        "evaluated ones by at most this share of the largest logit.",
+    )
+    patience: float = Field(
+        default=120.0,
+        ge=0.0,
+        description="Seconds to go on trying while MLflow or the store of artifacts is away.",
+    )

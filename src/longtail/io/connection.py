@@ -110,7 +110,8 @@ def _explained(error: Exception, uri: str) -> LongtailError:
     reason = masked(str(error).partition("\n")[0])
     if isinstance(error, STORE_FAILURES) or "S3" in type(error).__name__:
         return _store_failure(reason)
-    status = error.response.status_code if _has_response(error) else None
+    response = error.response if isinstance(error, HTTPError) else None
+    status = None if response is None else response.status_code
     code = getattr(error, "error_code", None)
     if code == "UNAUTHENTICATED" or status == 401:
         return LongtailError(
@@ -119,8 +120,8 @@ def _explained(error: Exception, uri: str) -> LongtailError:
         )
     if code == "PERMISSION_DENIED" or status == 403:
         return LongtailError(
-            f"MLflow at {uri} does not allow this to {_user()}: {reason}; ask its administrator for "
-            "EDIT on the registered model and on the experiment of register.experiment"
+            f"MLflow at {uri} does not allow this to {_user()}: {reason}; ask its administrator "
+            "for EDIT on the registered model and on the experiment of register.experiment"
         )
     if _temporary(error, code, status, reason):
         return Unreachable(
@@ -130,10 +131,6 @@ def _explained(error: Exception, uri: str) -> LongtailError:
     return LongtailError(
         f"MLflow at {uri} failed: {reason}; check register.tracking_uri and what was asked of it"
     )
-
-
-def _has_response(error: Exception) -> bool:
-    return isinstance(error, HTTPError) and error.response is not None
 
 
 def _temporary(error: Exception, code: str | None, status: int | None, reason: str) -> bool:

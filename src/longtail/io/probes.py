@@ -79,9 +79,7 @@ def database(uri: str) -> str:
         raise Problem(f"{shown}: no driver for it is installed ({error}); {fix}") from None
     except SQLAlchemyError as error:
         first_line = str(error).partition("\n")[0]
-        raise Problem(
-            f"{shown}: {first_line}; check that it runs, and user and password"
-        ) from None
+        raise Problem(f"{shown}: {first_line}; check that it runs, and user and password") from None
     return f"{shown} holds {_counted(versions)}"
 
 

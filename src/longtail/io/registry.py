@@ -6,17 +6,18 @@ gate said of it last (`verdict`) and which champion it was judged against (`incu
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from longtail.errors import LongtailError
+from longtail.errors import LongtailError, first_few
 from longtail.io.connection import Tracker
+from longtail.io.history import NONE
 from longtail.io.tracking import logged_model
 
+Version = ModelVersion  # so that steps, which import no MLflow, can name it
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous-champion", "challenger"
-INCUMBENT, NONE = "incumbent_version", "none"
+INCUMBENT = "incumbent_version"
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,41 @@ class Candidate:
 
 def champion(tracker: Tracker, name: str) -> ModelVersion | None:
     """Return the version with the alias `champion`; None without one, or without the model."""
+    return aliased(tracker, name, CHAMPION)
+
+
+def champion_number(tracker: Tracker, name: str) -> str:
+    """Return the number of the champion, or `none`."""
+    current = champion(tracker, name)
+    return NONE if current is None else str(current.version)
+
+
+def aliases(tracker: Tracker, name: str) -> dict[str, str]:
+    """Return alias -> version number; empty if the model does not exist."""
     try:
-        aliases = tracker.client.get_registered_model(name).aliases
+        found = tracker.client.get_registered_model(name).aliases
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
+            return {}
         raise
-    return _version(tracker, name, aliases[CHAMPION]) if CHAMPION in aliases else None
+    return {alias: str(number) for alias, number in found.items()}
+
+
+def aliased(tracker: Tracker, name: str, alias: str) -> ModelVersion | None:
+    """Return the version that an alias points to, or None."""
+    number = aliases(tracker, name).get(alias)
+    return None if number is None else version(tracker, name, number)
+
+
+def versions(tracker: Tracker, name: str) -> list[ModelVersion]:
+    """Return all versions of a model, the newest first."""
+    client, found, token = tracker.client, [], None
+    while True:
+        page = client.search_model_versions(f"name = '{name}'", page_token=token)
+        found += list(page)
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda one: int(one.version), reverse=True)
 
 
 def incumbent(tracker: Tracker, name: str, *, candidate: Candidate) -> ModelVersion | None:
@@ -52,7 +81,7 @@ def incumbent(tracker: Tracker, name: str, *, candidate: Candidate) -> ModelVers
     if current is None or not candidate.tags().items() <= current.tags.items():
         return current
     replaced = current.tags[INCUMBENT]
-    return None if replaced == NONE else _version(tracker, name, replaced)
+    return None if replaced == NONE else version(tracker, name, replaced)
 
 
 def identity(version: ModelVersion) -> dict[str, str | None]:
@@ -73,7 +102,7 @@ def find(tracker: Tracker, name: str, *, candidate: Candidate) -> ModelVersion |
 
 
 def create_version(
-    tracker: Tracker, name: str, *, run_id: str, tags: Mapping[str, str]
+    tracker: Tracker, name: str, *, run_id: str, tags: Mapping[str, str], description: str
 ) -> ModelVersion:
     """Register the model that a run logged; the version has its tags from its first moment."""
     try:
@@ -83,7 +112,12 @@ def create_version(
             raise
     model = logged_model(tracker, run_id)
     return tracker.client.create_model_version(
-        name, f"models:/{model}", run_id=run_id, tags=dict(tags), model_id=model
+        name,
+        f"models:/{model}",
+        run_id=run_id,
+        tags=dict(tags),
+        description=description,
+        model_id=model,
     )
 
 
@@ -94,47 +128,26 @@ def retag(tracker: Tracker, version: ModelVersion, tags: Mapping[str, str]) -> N
             tracker.client.set_model_version_tag(version.name, str(version.version), key, value)
 
 
-def require_incumbent(tracker: Tracker, name: str, *, judged: str, itself: str | None) -> None:
-    """Refuse to go on if the champion is not the version that the gate judged against.
-
-    Args:
-        judged: version that the gate compared with, or `none`.
-        itself: the candidate's own version if it has one; being champion already is no conflict.
+def require(tracker: Tracker, name: str, which: str) -> ModelVersion:
+    """Return a version by its number or alias.
 
     Raises:
-        LongtailError: somebody has set the alias since.
+        LongtailError: there is none.
     """
-    current = champion(tracker, name)
-    now = NONE if current is None else str(current.version)
-    if now not in (judged, itself):
+    number = aliases(tracker, name).get(which, which)
+    found = version(tracker, name, number) if number.isdigit() else None
+    if found is None:
+        known = [f"{one.version}" for one in versions(tracker, name)]
+        there = f"it has {first_few(known)}" if known else "it has no versions yet"
         raise LongtailError(
-            f"the champion of {name} is {_titled(now)} now, but the gate judged against "
-            f"{_titled(judged)}; run the steps champion and gate again (`dvc repro`)"
+            f"{name} has no version or alias `{which}`; {there}, and the aliases "
+            f"{', '.join(aliases(tracker, name)) or 'none'} (`longtail models list`)"
         )
+    return found
 
 
-def place(
-    tracker: Tracker, version: ModelVersion, *, outcome: Literal["promote", "hold"], judged: str
-) -> list[str]:
-    """Set the aliases that an outcome earns, and return them.
-
-    What is not rejected is the `challenger`. What is promoted takes the place of `judged`, the
-    champion that the gate compared with, which becomes `previous-champion`.
-    """
-    name, number = version.name, str(version.version)
-    tracker.client.set_registered_model_alias(name, CHALLENGER, number)
-    if outcome == "hold":
-        return [CHALLENGER]
-    # The registry has no compare-and-set: the champion is read again right before it is replaced.
-    require_incumbent(tracker, name, judged=judged, itself=number)
-    current = champion(tracker, name)
-    if current is not None and str(current.version) != number:
-        tracker.client.set_registered_model_alias(name, PREVIOUS, str(current.version))
-    tracker.client.set_registered_model_alias(name, CHAMPION, number)
-    return [CHALLENGER, CHAMPION]
-
-
-def _version(tracker: Tracker, name: str, number: str) -> ModelVersion | None:
+def version(tracker: Tracker, name: str, number: str) -> ModelVersion | None:
+    """Return a version by its number, or None."""
     try:
         return tracker.client.get_model_version(name, number)
     except MlflowException as error:
@@ -143,5 +156,6 @@ def _version(tracker: Tracker, name: str, number: str) -> ModelVersion | None:
         raise
 
 
-def _titled(number: str) -> str:
+def titled(number: str) -> str:
+    """Return `version 3`, or `no version`."""
     return "no version" if number == NONE else f"version {number}"

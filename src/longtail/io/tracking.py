@@ -1,5 +1,6 @@
 """MLflow runs: one for every candidate that the gate judged."""
 
+import json
 import os
 import re
 import warnings
@@ -17,6 +18,7 @@ from longtail.io.connection import Tracker
 from longtail.io.database import opening, sqlite_file
 
 EVALUATION = "evaluation"
+GROUPS, ACCURACIES = "groups", ("accuracy", "balanced_accuracy")
 MAX_PARAMETER_LENGTH = 6000
 MAX_DIGEST_LENGTH = 36
 
@@ -93,17 +95,37 @@ def log_parameters(params: Mapping[str, Any]) -> None:
     mlflow.log_params(flat)
 
 
-def log_report(report: Mapping[str, Any]) -> None:
-    """Log the metrics of every variant and group, as `<variant>/<group>/<metric>`."""
-    mlflow.log_metrics(
-        {
-            f"{_allowed(variant)}/{_allowed(group)}/{name}": value
-            for variant, measured in report["variants"].items()
-            for group, metrics in measured.get("groups", {}).items()
-            for name, value in metrics.items()
-            if isinstance(value, int | float)
-        }
-    )
+def log_report(report: Mapping[str, Any], *, model_id: str | None) -> None:
+    """Log the metrics of every variant and group, as `<variant>/<group>/<metric>`.
+
+    Those of the chosen variant are also the metrics of the logged model, if there is one.
+    """
+    for variant, measured in report["variants"].items():
+        mlflow.log_metrics(
+            {
+                f"{_allowed(variant)}/{_allowed(group)}/{name}": value
+                for group, metrics in measured.get("groups", {}).items()
+                for name, value in metrics.items()
+                if isinstance(value, int | float)
+            },
+            model_id=model_id if variant == report["chosen"] else None,
+        )
+
+
+def accuracy_tags(report: Mapping[str, Any]) -> dict[str, str]:
+    """Return the chosen variant's accuracies as tags: `<group>/accuracy`, balanced ones too.
+
+    The tag `groups` has the names of the groups, `all` first, in JSON.
+    """
+    measured = report["variants"][report["chosen"]]["groups"]
+    names = ["all", *report["group_names"]]
+    values = {
+        f"{_allowed(group)}/{name}": f"{measured[group][name]:.6f}"
+        for group in names
+        for name in ACCURACIES
+        if measured[group][name] is not None
+    }
+    return {GROUPS: json.dumps([_allowed(group) for group in names]), **values}
 
 
 def log_classes(classes: list[dict[str, Any]], *, name: str, digest: str) -> None:

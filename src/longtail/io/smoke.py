@@ -1,0 +1,113 @@
+"""The smoke test of a registered model: does what the registry hands out do what was evaluated?
+
+The artifact is loaded from the registry in a fresh process that refuses pickles. On the images that
+`evaluate` held for this its logits must be those that were evaluated then.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from longtail.artifacts import Evaluation
+from longtail.errors import LongtailError
+from longtail.files import file_digest
+from longtail.io import registry
+from longtail.io.connection import HTTP_RETRIES, Tracker, Unreachable
+from longtail.io.tracking import EVALUATION, fetch
+
+HELD = "held_digest"  # tag of a version: digest of the images and logits that it is checked by
+MINUTES = 10
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """What was found: `difference` is relative to the largest evaluated logit."""
+
+    images: int
+    difference: float
+    tolerance: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.images} held images, largest difference of a logit {self.difference:.1e} of "
+            f"the largest logit, tolerance {self.tolerance:.1e}"
+        )
+
+
+def check(tracker: Tracker, version: registry.Version, *, tolerance: float) -> Smoke:
+    """Check a version against its evaluated logits `z`: `max|z' - z| <= tolerance max|z|`.
+
+    Raises:
+        Unreachable: the artifact could not be fetched, and trying again may help.
+        LongtailError: it gives other logits, does not load, or has nothing to be checked by.
+    """
+    title = f"{version.name} version {version.version}"
+    if HELD not in version.tags or not version.run_id:
+        raise LongtailError(
+            f"{title} has no held images to be checked by: it was not registered by this version "
+            "of longtail; register it again (`dvc repro --force --single-item register`)"
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        held = fetch(
+            tracker,
+            run_id=version.run_id,
+            artifact=f"{EVALUATION}/{Evaluation(Path()).held.name}",
+            into=Path(scratch),
+        )
+        if file_digest(held) != version.tags[HELD]:
+            raise LongtailError(
+                f"{title}: its held images were changed after it was registered (their digest is "
+                f"not that of its tag {HELD}); register it again"
+            )
+        found = _run(tracker, version, held, scratch=Path(scratch))
+    result = Smoke(int(found["images"]), found["difference"], tolerance)
+    # Written so that a difference that is no number fails too.
+    if not result.difference <= tolerance:
+        raise LongtailError(
+            f"{title}: what the registry hands out is not what was evaluated ({result}); no alias "
+            "was moved. If it was evaluated on other hardware, raise register.smoke_tolerance; "
+            "else register it again"
+        )
+    registry.retag(tracker, version, {"smoke_test": str(result)})
+    return result
+
+
+def _run(
+    tracker: Tracker, version: registry.Version, held: Path, *, scratch: Path
+) -> dict[str, float]:
+    out = scratch / "smoke.json"
+    uri = f"models:/{version.name}/{version.version}"
+    command = [sys.executable, "-m", "longtail.io.smoke_worker", uri, str(held)]
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": tracker.uri,  # not an argument: it may hold a password
+        "MLFLOW_REGISTRY_URI": tracker.uri,
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        HTTP_RETRIES: os.environ.get(HTTP_RETRIES, "5"),
+    }
+    environment.pop("MLFLOW_RUN_ID", None)
+    try:
+        done = subprocess.run(
+            [*command, version.tags["chosen"], str(out)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60 * MINUTES,
+        )
+    except subprocess.TimeoutExpired:
+        raise Unreachable(
+            f"{uri} was not loaded within {MINUTES} minutes; no alias was moved"
+        ) from None
+    if done.returncode:
+        registry.require(tracker, version.name, str(version.version))  # is MLflow gone?
+        lines = done.stderr.strip().splitlines() or ["no output"]
+        raise LongtailError(
+            f"{uri} cannot be loaded without pickles in a fresh process: {lines[-1]}; no alias was "
+            "moved. Register it again"
+        )
+    found: dict[str, float] = json.loads(out.read_text(encoding="utf-8"))
+    return found

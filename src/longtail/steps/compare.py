@@ -1,0 +1,82 @@
+"""Two registered versions compared by the predictions stored with them."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from longtail.artifacts import Evaluation
+from longtail.config.promotion import RegisterConfig
+from longtail.differences import Difference, by_class, by_group, overall
+from longtail.errors import LongtailError
+from longtail.files import read_json
+from longtail.gating.predictions import Predictions, other_test_split, sorted_predictions
+from longtail.gating.predictions import by_class as paired_by_class
+from longtail.io import catalogue, registry
+from longtail.io.connection import connect
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The second version against the first; classes by gain, the largest first."""
+
+    first: str
+    second: str
+    images: int
+    confidence: float
+    overall: list[Difference]
+    groups: list[Difference]
+    classes: list[Difference]
+
+
+def compare(config: RegisterConfig, first: str, second: str, *, confidence: float) -> Comparison:
+    """Compare two versions, each by number or alias, with the groups of the second.
+
+    Raises:
+        LongtailError: there is no such version, it has no predictions, or they are of another test
+            split.
+    """
+    name = config.model_name
+    with connect(config.tracking_uri) as tracker, tempfile.TemporaryDirectory() as scratch:
+        versions = [registry.require(tracker, name, which) for which in (first, second)]
+        before, after = (
+            catalogue.evaluation(tracker, version, into=Path(scratch) / str(version.version))
+            for version in versions
+        )
+        numbers = [str(version.version) for version in versions]
+        champion, candidate = _predictions(before), _predictions(after)
+        apart = other_test_split(candidate, champion)
+        if apart:
+            raise LongtailError(
+                f"version {numbers[0]} {apart.replace('the candidate', f'version {numbers[1]}')}; "
+                "only predictions of the same images can be compared: evaluate one of the models "
+                "on the split of the other"
+            )
+        classes = read_json(after.report)["classes"]
+    paired = paired_by_class(candidate, champion, num_classes=len(classes))
+    groups = [entry["group"] for entry in classes]
+    names = [entry["name"] for entry in classes]
+    return Comparison(
+        first=numbers[0],
+        second=numbers[1],
+        images=len(candidate.labels),
+        confidence=confidence,
+        overall=overall(paired, confidence=confidence),
+        groups=by_group(paired, groups=groups, confidence=confidence),
+        classes=by_class(paired, names=names, confidence=confidence),
+    )
+
+
+def _predictions(evaluation: Evaluation) -> Predictions:
+    """Read the predictions of the chosen variant."""
+    chosen = read_json(evaluation.report)["chosen"]
+    columns = ("id", "label", f"{chosen}_prediction", f"{chosen}_confidence")
+    table = pq.read_table(evaluation.predictions, columns=list(columns))
+    ids, labels, predicted, confidences = (table.column(name) for name in columns)
+    return sorted_predictions(
+        ids.to_pylist(),
+        labels=labels.to_numpy(),
+        predicted=predicted.to_numpy(),
+        confidences=confidences.to_numpy(),
+    )

@@ -1,0 +1,346 @@
+"""The champion changed by hand: refusals, overrides, rollbacks, and two at once."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from longtail.artifacts import Evaluation
+from longtail.cli import app
+from longtail.config.promotion import GateConfig
+from longtail.errors import LongtailError
+from longtail.files import write_json
+from longtail.io import catalogue, history, promotion
+from longtail.io.connection import connect
+from longtail.io.history import MAX_REASON, NONE
+from longtail.io.promotion import Act
+from longtail.io.smoke import HELD
+from longtail.steps.compare import compare
+from longtail.steps.promote import promote, rollback
+from tests.steps.registry_fixtures import THRESHOLDS, Workspace, write_evaluation
+from tests.steps.registry_history import aliases, at, client, past, versions
+
+__all__ = ["at", "past"]  # fixtures
+
+ANN = {"who": "ann@desk", "why": None, "override": None}
+
+
+def entries(work: Workspace) -> list[history.Entry]:
+    with connect(work.config.tracking_uri) as tracker:
+        return catalogue.changes(tracker, "longtail")[0]
+
+
+def tags(work: Workspace, version: str) -> dict[str, str]:
+    return dict(client(work).get_model_version("longtail", version).tags)
+
+
+def command(work: Workspace, *arguments: str) -> str:
+    """Output of `longtail models ...`, as a user gives it."""
+    params = work.root / "params.yaml"
+    write_json(params, {"register": work.config.model_dump()})
+    done = CliRunner().invoke(app, ["models", *arguments, "--params", str(params)])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.output
+
+
+def test_what_the_gate_judged_against_another_champion_needs_an_override(at):
+    work = at("b")
+    with pytest.raises(LongtailError, match=r"compared .* with no version, but .* version 2 now"):
+        promote(work.config, "1", **ANN)
+    change = promote(work.config, "1", **ANN | {"override": "version 2 is slow"})
+    assert change.entry.override and change.entry.verdict == "promote"
+    assert aliases(work) == {"challenger": "2", "champion": "1", "previous-champion": "2"}
+    assert entries(work)[-1].why == "version 2 is slow"
+    assert tags(work, "1")["champion_by"] == "ann@desk"
+    assert tags(work, "1")["champion_because"] == "version 2 is slow"
+    assert tags(work, "1")["champion_by_override"] == "true"
+
+
+def test_what_the_gate_rejected_is_refused_and_an_override_is_recorded(at, past):
+    work = at("b")
+    work.evaluation = past.root / "a"
+    assert work.flow()["outcome"] == "reject"  # version 1, judged again
+    with pytest.raises(LongtailError, match=r"gate rejected longtail version 1 .*--override"):
+        promote(work.config, "1", **ANN)
+    assert aliases(work)["champion"] == "2" and len(entries(work)) == 2
+    promote(work.config, "1", **ANN | {"override": "the law demands it"})
+    last = entries(work)[-1]
+    assert (last.version, last.replaced, last.verdict, last.override) == ("1", "2", "reject", True)
+    assert "reject overridden" in command(work, "history")
+
+
+def test_what_the_gate_held_needs_a_reason(at):
+    work = at("empty")
+    work.thresholds = GateConfig()
+    assert work.flow()["outcome"] == "hold"
+    with pytest.raises(LongtailError, match=r"could not decide .*--why"):
+        promote(work.config, "challenger", **ANN)
+    change = promote(work.config, "challenger", **ANN | {"why": "seen on my own images"})
+    assert (change.entry.verdict, change.entry.override) == ("hold", False)
+    assert aliases(work) == {"challenger": "1", "champion": "1"}
+    assert promote(work.config, "1", **ANN) is None
+
+
+def test_a_rollback_restores_and_is_not_undone_by_the_same_verdict(at):
+    work = at("b")
+    change = rollback(work.config, who="bob@desk", why="complaints")
+    assert (change.entry.version, change.entry.replaced) == ("1", "2")
+    assert aliases(work) == {"challenger": "2", "champion": "1"}
+    assert tags(work, "2")["rolled_back_because"] == "complaints"
+    assert work.run_register()["aliases"] == ["challenger"]  # the verdict was to promote
+    assert aliases(work)["champion"] == "1"
+    with pytest.raises(LongtailError, match=r"rolled back by bob@desk at .*: complaints"):
+        promote(work.config, "2", **ANN)
+    with pytest.raises(LongtailError, match="no previous-champion, so there is nothing"):
+        rollback(work.config, who="bob@desk", why="more complaints")
+    promote(work.config, "2", **ANN | {"override": "fixed elsewhere"})
+    assert aliases(work)["previous-champion"] == "1"
+
+
+def test_two_rollbacks_go_back_two_versions(at):
+    work = at("b")
+    promote(work.config, "1", **ANN | {"override": "a"})  # 1, 2, 1
+    promote(work.config, "2", **ANN | {"override": "b"})  # 1, 2, 1, 2
+    assert rollback(work.config, who="bob", why="c").entry.version == "1"
+    assert aliases(work)["previous-champion"] == "2"
+    assert [entry.version for entry in entries(work)] == ["1", "2", "1", "2", "1"]
+
+
+def test_an_artifact_that_gives_other_logits_gets_no_alias(at, tmp_path):
+    work = at("empty")
+    work.evaluation = write_evaluation(tmp_path / "other", right=(15, 10, 5))
+    held = load_file(Evaluation(work.evaluation).held)
+    largest = held["stage2"].abs().max()
+    save_file(held | {"stage2": held["stage2"] + 0.01 * largest}, Evaluation(work.evaluation).held)
+    with pytest.raises(LongtailError, match=r"6 held images.* 1\.0e-02 .*tolerance 1\.0e-03"):
+        work.flow()
+    assert versions(work) == ["1"] and aliases(work) == {}
+    work.config = work.config.model_copy(update={"smoke_tolerance": 0.02})
+    assert work.flow()["aliases"] == ["challenger", "champion"]
+    assert "largest difference" in tags(work, "1")["smoke_test"]
+
+
+def test_held_images_that_were_changed_after_registering_are_noticed(at):
+    work = at("empty")
+    work.thresholds = GateConfig()
+    run_id = work.flow()["run_id"]
+    stored = work.root / "mlruns" / run_id / "artifacts" / "evaluation" / "held.safetensors"
+    held = load_file(stored)
+    save_file(held | {"stage2": held["stage2"] * 2}, stored)
+    with pytest.raises(LongtailError, match="held images were changed after"):
+        promote(work.config, "1", **ANN | {"why": "because"})
+
+
+def test_a_pickled_model_is_not_even_loaded(at, past):
+    work = at("a")
+    before = aliases(work)
+    marker = work.root / "unpickled"
+    with connect(work.config.tracking_uri) as tracker:
+        run = tracker.client.get_run(past.records["a"]["run_id"])
+        with mlflow.start_run(experiment_id=run.info.experiment_id) as other:
+            model = torch.nn.Linear(1, 1)
+            model.trap = Trap(str(marker))
+            logged = mlflow.pytorch.log_model(
+                model, name="model", serialization_format="pickle", pip_requirements=["torch"]
+            )
+            mlflow.log_artifact(str(work.evaluation / "held.safetensors"), "evaluation")
+        own = tags(work, "1")
+        wanted = {key: own[key] for key in (HELD, "chosen", "verdict")}
+        tracker.client.create_model_version(
+            "longtail", logged.model_uri, run_id=other.info.run_id, tags=wanted
+        )
+    with pytest.raises(LongtailError, match=r"longtail/2 cannot be loaded without pickles"):
+        promote(work.config, "2", **ANN | {"override": "I trust it"})
+    assert aliases(work) == before and not marker.exists()
+
+
+class Trap:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (Path(self.path),))
+
+
+def test_a_version_of_other_makers_has_nothing_to_be_checked_by(at):
+    work = at("a")
+    client(work).create_model_version("longtail", str(work.root))
+    with pytest.raises(LongtailError, match="never judged by the gate"):
+        promote(work.config, "2", **ANN)
+    with pytest.raises(LongtailError, match="no held images to be checked by"):
+        promote(work.config, "2", **ANN | {"override": "it is fine"})
+
+
+PROMOTE = """
+import sys, time
+from pathlib import Path
+from longtail.errors import LongtailError
+from longtail.io import history, promotion, registry
+from longtail.io.connection import connect
+uri, number, barrier = sys.argv[1:]
+with connect(uri) as tracker:
+    version = registry.require(tracker, "longtail", number)
+    Path(barrier, sys.argv[2] + "-" + str(id(sys))).touch()
+    while len(list(Path(barrier).iterdir())) < 4:
+        time.sleep(0.01)
+    log = history.find_or_create(tracker, "longtail", experiment_name="longtail")
+    try:
+        act = promotion.Act("process", "race")
+        done = promotion.promote(tracker, version, expected="none", act=act, history=log)
+        print("won" if done else "already")
+    except LongtailError as error:
+        print("lost:", error)
+"""
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first ever", "with a history"])
+def test_of_several_promotions_at_once_one_wins_and_the_others_are_told(at, first, tmp_path):
+    work = at("b")
+    for alias in ("champion", "previous-champion"):
+        client(work).delete_registered_model_alias("longtail", alias)
+    before = entries(work)
+    if first:  # as in a registry that longtail has never promoted in
+        known = client(work).get_experiment_by_name("promotions of longtail")
+        client(work).rename_experiment(known.experiment_id, "another name")
+        before = []
+    barrier = tmp_path / "barrier"
+    barrier.mkdir()
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROMOTE, work.config.tracking_uri, number, str(barrier)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in ("1", "2", "1", "2")
+    ]
+    said = [racer.communicate()[0].strip() for racer in racers]
+    assert all(racer.returncode == 0 for racer in racers)
+    assert said.count("won") == 1
+    winner = ("1", "2", "1", "2")[said.index("won")]
+    after = entries(work)
+    assert [entry.version for entry in after[len(before) :]] == [winner]
+    assert after[-1].done and aliases(work)["champion"] == winner
+    for number, words in zip(("1", "2", "1", "2"), said, strict=True):
+        if number != winner:
+            assert words.startswith("lost:") and "process did that" in words
+
+
+def test_a_promotion_killed_before_its_aliases_is_finished_by_whoever_comes_next(at):
+    work = at("b")
+    with connect(work.config.tracking_uri) as tracker:
+        log = history.find(tracker, "longtail")
+        killed = history.Entry(
+            action="promote",
+            version="1",
+            replaced="2",
+            previous="2",
+            who="ann@desk",
+            when="2026-01-01T00:00:00+00:00",
+            why="cut off",
+            verdict="promote",
+            override=True,
+        )
+        assert log.claim(killed, number=3) is not None
+        assert log.claim(killed, number=3) is None  # the number is taken, by whatever words
+    assert aliases(work)["champion"] == "2"
+    version = client(work).get_model_version("longtail", "2")
+    with (
+        connect(work.config.tracking_uri) as tracker,
+        pytest.raises(LongtailError, match=r"version 1 now .*ann@desk did that .*cut off"),
+    ):
+        log = history.find(tracker, "longtail")
+        promotion.promote(tracker, version, expected="2", act=Act("bob", "?"), history=log)
+    assert aliases(work) == {"challenger": "2", "champion": "1", "previous-champion": "2"}
+    assert all(entry.done for entry in entries(work))
+
+
+def test_an_alias_moved_by_hand_is_respected_and_pointed_out(at):
+    work = at("b")
+    client(work).set_registered_model_alias("longtail", "champion", "1")
+    assert "moved by other means" in command(work, "history")
+    assert aliases(work)["champion"] == "1"
+    change = promote(work.config, "2", **ANN | {"override": "back again"})
+    assert change.entry.replaced == "1" and aliases(work)["champion"] == "2"
+
+
+def test_a_reason_too_long_to_keep_whole_is_refused(at):
+    with pytest.raises(LongtailError, match=f"at most {MAX_REASON} are kept"):
+        rollback(at("b").config, who="ann", why="x" * (MAX_REASON + 1))
+
+
+def test_a_deleted_history_says_how_to_restore_it(at):
+    work = at("b")
+    with connect(work.config.tracking_uri) as tracker:
+        run_id = history.find(tracker, "longtail").run_id
+    client(work).delete_run(run_id)
+    with pytest.raises(LongtailError, match=f"mlflow runs restore --run-id {run_id}"):
+        rollback(work.config, who="ann", why="because")
+
+
+def test_differences_of_two_versions_from_their_stored_predictions(at):
+    work = at("b")
+    found = compare(work.config, "previous-champion", "champion", confidence=0.95)
+    assert (found.first, found.second, found.images) == ("1", "2", 60)
+    assert {row.name: row.difference for row in found.groups} == pytest.approx(
+        {"many": 1 / 20, "medium": 2 / 20, "few": 4 / 20}
+    )
+    assert [row.name for row in found.classes] == ["class-2", "class-1", "class-0"]
+    balanced = found.overall[1]
+    assert balanced.difference == pytest.approx(7 / 60)
+    assert balanced.interval[0] < 7 / 60 < balanced.interval[1]
+
+
+def test_versions_of_different_test_splits_are_not_compared(at, tmp_path):
+    work = at("a")
+    work.evaluation = write_evaluation(tmp_path / "c", right=(15, 10, 5), first_id=7)
+    work.thresholds = THRESHOLDS
+    assert work.flow()["outcome"] == "hold"  # no champion on the same images
+    with pytest.raises(LongtailError, match=r"version 1 was evaluated on another test split"):
+        compare(work.config, "1", "2", confidence=0.95)
+
+
+def test_the_commands_print_tables_and_json(at):
+    work = at("b")
+    listed = json.loads(command(work, "list", "--json"))
+    assert [one["version"] for one in listed] == ["2", "1"]
+    assert listed[0]["aliases"] == ["challenger", "champion"]
+    assert listed[1]["accuracy"]["few"] == {"accuracy": 0.25, "balanced_accuracy": 0.25}
+    assert list(listed[0]["accuracy"]) == ["all", "many", "medium", "few"]
+    table = command(work, "list")
+    assert "previous-champion" in table and "promote" in table
+    shown = command(work, "show", "champion")
+    for words in ("version 2", "judged against version 1", "c0ffee", "run-7", "held images"):
+        assert words in shown
+    found = json.loads(command(work, "diff", "1", "2", "--json"))
+    assert [row["name"] for row in found["groups"]] == ["many", "medium", "few"]
+    assert "few" in command(work, "diff", "1", "2")
+    lines = command(work, "history")
+    assert "promote to version 1 from no version" in lines
+    assert "promote to version 2 from version 1" in lines
+    assert "champion of longtail is version 1" in command(work, "rollback", "--why", "a test")
+
+
+def test_unknown_versions_and_models_say_what_there_is(at):
+    work = at("a")
+    with pytest.raises(LongtailError, match=r"no version or alias `7`; it has 1, and the aliases"):
+        promote(work.config, "7", **ANN)
+    elsewhere = work.config.model_copy(update={"model_name": "nothing"})
+    with pytest.raises(LongtailError, match="it has no versions yet"):
+        promote(elsewhere, "1", **ANN)
+    assert command(work, "list", "--model", "nothing").startswith("nothing has no versions yet")
+
+
+def test_the_history_starts_with_what_the_pipeline_promoted(at):
+    first, second = entries(at("b"))
+    assert (first.version, first.replaced, first.previous) == ("1", NONE, NONE)
+    assert (second.version, second.replaced, second.previous) == ("2", "1", "1")
+    assert first.why == "the gate's verdict: promote" and "@" in first.who
