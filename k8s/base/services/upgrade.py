@@ -1,4 +1,4 @@
-"""Bring both databases of MLflow up to date; one pod at a time, since two would make the same tables.
+"""Bring both databases of MLflow up to date; one pod at a time, or two would make the same tables.
 
 libpq finds host, user and password in its own variables; the lock ends with the connection.
 """
