@@ -4,16 +4,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
 from longtail.artifacts import Classifier, Features, Representation
-from longtail.config.training import TauNormConfig
+from longtail.config.training import ClassifyConfig, TauNormConfig
 from longtail.files import write_json
 from longtail.heads import Head, save_heads
 from longtail.models import build_backbone
 from longtail.stage2 import Labelled, Training, crt
+from longtail.steps.classify import classify
 from longtail.steps.tau_norm import tau_norm
 from longtail.tau_norm import tau_curve, tau_grid
 
@@ -34,11 +36,14 @@ def run() -> dict[str, float]:
     data = Labelled(features, labels)
     forward = _forward_seconds() * IMAGES / BATCH  # of all images, once
     head = _seconds(lambda: _crt(data, generator))
+    sweep, alone = _all_heads()
     return {
         "stage2_seconds_on_cached_features": head,
         "embedding_seconds": forward,
         "through_backbone_over_cached": (EPOCHS * forward + head) / head,
         "through_backbone_over_cached_with_embedding": (EPOCHS * forward + head) / (forward + head),
+        "all_heads_seconds": sweep,
+        "all_heads_over_crt": sweep / alone,
         "21_taus_over_1_tau_cifar100_lt": _tau_ratio(VAL, DIMENSION, CLASSES),
         "21_taus_over_1_tau_imagenet_lt": _tau_ratio(20_000, 2048, 1000),
         "21_taus_over_2_taus_whole_step_cifar100_lt": _step_ratio(21, 2),
@@ -61,21 +66,10 @@ def _tau_ratio(images: int, dimension: int, classes: int) -> float:
 
 def _step_ratio(steps: int, fewest: int) -> float:
     """Cost of the step `tau_norm`, files in and files out, on two grids, taken in turn."""
-    generator = torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory)
-        representation, classifier = Representation(root / "r"), Classifier(root / "c")
-        features = Features(root / "f")
-        for artifact, name in ((representation, "stage1"), (classifier, "stage2")):
-            artifact.root.mkdir()
-            weight = torch.randn(CLASSES, DIMENSION, generator=generator)
-            save_heads(artifact.head, {name: Head("linear", weight, torch.zeros(CLASSES))})
-        features.root.mkdir()
-        write_json(features.description, {"test_time_flip": False})
-        np.save(
-            features.features("val"), torch.randn(1, VAL, DIMENSION, generator=generator).numpy()
-        )
-        np.save(features.labels("val"), torch.randint(CLASSES, (VAL,), generator=generator).numpy())
+        representation, features = _artifacts(Path(directory))
+        classifier = Classifier(Path(directory) / "classifier")
+        _save_head(classifier.root, classifier.head, "stage2")
 
         def step(size: int) -> None:
             tau_norm(
@@ -83,12 +77,51 @@ def _step_ratio(steps: int, fewest: int) -> float:
                 features=features.root,
                 representation=representation.root,
                 classifier=classifier.root,
-                out=root / "out",
+                out=Path(directory) / "out",
             )
 
         step(fewest)  # imports what is imported late
         pairs = [(_seconds(lambda: step(steps)), _seconds(lambda: step(fewest))) for _ in range(9)]
         return min(many for many, _ in pairs) / min(few for _, few in pairs)
+
+
+def _all_heads() -> tuple[float, float]:
+    """Seconds of the step `classify` with all heads, and with cRT alone."""
+    with tempfile.TemporaryDirectory() as directory:
+        representation, features = _artifacts(Path(directory))
+
+        def step(method: Literal["sweep", "crt"]) -> None:
+            classify(
+                ClassifyConfig(method=method),
+                features=features.root,
+                representation=representation.root,
+                out=Path(directory) / "out",
+            )
+
+        return _seconds(lambda: step("sweep")), _seconds(lambda: step("crt"))
+
+
+def _artifacts(root: Path) -> tuple[Representation, Features]:
+    """Write a stage-1 head, and features of train and val, of CIFAR-100-LT's size."""
+    generator = torch.Generator().manual_seed(0)
+    representation, features = Representation(root / "representation"), Features(root / "features")
+    _save_head(representation.root, representation.head, "stage1")
+    counts = [max(5, round(500 * 0.01 ** (label / (CLASSES - 1)))) for label in range(CLASSES)]
+    description = {"classes": [*range(CLASSES)], "class_counts": counts, "loss": "cross_entropy"}
+    write_json(representation.description, description)
+    features.root.mkdir()
+    write_json(features.description, {"test_time_flip": False})
+    for part, images in (("train", IMAGES), ("val", VAL)):
+        drawn = torch.randn(1, images, DIMENSION, generator=generator)
+        np.save(features.features(part), drawn.numpy())
+        np.save(features.labels(part), torch.arange(images).remainder(CLASSES).numpy())
+    return representation, features
+
+
+def _save_head(directory: Path, file: Path, name: str) -> None:
+    directory.mkdir()
+    weight = torch.randn(CLASSES, DIMENSION, generator=torch.Generator().manual_seed(0))
+    save_heads(file, {name: Head("linear", weight, torch.zeros(CLASSES))})
 
 
 def _forward_seconds() -> float:

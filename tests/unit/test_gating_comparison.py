@@ -6,7 +6,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from longtail.gating.checks import Check
-from longtail.gating.comparison import gain, group_losses, worst_class
+from longtail.gating.comparison import gain, group_gains, group_losses, worst_class
 from longtail.gating.paired import Paired, each_class, stratified
 from longtail.gating.score import lower_end, p_above, p_below, upper_end
 
@@ -141,3 +141,22 @@ def test_a_margin_that_no_class_of_its_size_can_show_is_said_to_be_so():
     found = worst(table((30, 0, 0), (500, 0, 0)), max_loss=0.05)
     assert found.passed is None and "30 test images are too few" in found.reason
     assert "it takes at least 73" in found.reason
+
+
+@pytest.mark.parametrize(("gains", "lost"), [(40, 15), (30, 25), (15, 40)])
+def test_a_gain_of_a_group_is_decided_as_by_mcnemar_on_its_images(gains, lost):
+    paired = table((500, 100, 0), (300, gains, lost))  # what happens to `many` says nothing of few
+    (check,) = group_gains(
+        paired, groups=["many", "few"], min_group_gain={"few": 0.0}, confidence=0.95
+    )
+    p = mcnemar([[245, gains], [lost, 0]], exact=False, correction=False).pvalue
+    assert check.passed is ((gains > lost) if p < 0.05 else None)
+    assert check.name == "few gain against the champion"
+
+
+def test_the_gain_of_a_group_without_test_images_is_undecided():
+    paired = table((100, 20, 0), (0, 0, 0))
+    (check,) = group_gains(
+        paired, groups=["many", "few"], min_group_gain={"few": 0.0}, confidence=0.95
+    )
+    assert check.passed is None and check.value is None

@@ -1,6 +1,6 @@
 """Measuring, deciding and registering."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -36,6 +36,11 @@ class GateConfig(Section):
         ge=-1.0,
         le=1.0,
         description="Balanced-accuracy gain over the champion must be above this.",
+    )
+    min_group_gain: dict[str, Annotated[float, Field(ge=-1.0, le=1.0)]] = Field(
+        default={},
+        description="A group's gain over the champion must be above this: {few: 0.0} asks that "
+        "the tail got better.",
     )
     max_group_loss: dict[str, Probability] = Field(
         default={}, description="A group must lose less than this against the champion."

@@ -27,6 +27,37 @@ def gain(paired: Paired, *, min_gain: float, confidence: float) -> Check:
     )
 
 
+def group_gains(
+    paired: Paired,
+    *,
+    groups: Sequence[str],
+    min_group_gain: Mapping[str, float],
+    confidence: float,
+) -> list[Check]:
+    """Require of each group that its accuracy is above the champion's by more than its bound.
+
+    All must pass, so none needs a correction to promote (intersection-union).
+
+    Args:
+        groups: the group of every class, by label.
+        min_group_gain: group -> bound.
+    """
+    tail = (1 - confidence) / 2
+    checks = []
+    for group, bound in sorted(min_group_gain.items()):
+        own, name = paired.only(np.asarray(groups) == group), f"{group} gain {AGAINST}"
+        if not own.images.any():
+            checks.append(unmeasured(name, bound))
+            continue
+        sample = stratified(own, weighting="images")
+        interval = (float(lower_end(sample, tail=tail)), float(upper_end(sample, tail=tail)))
+        what = _both(f"{group} accuracy", accuracies(own, weighting="images"))
+        checks.append(
+            judge(name, float(sample.difference), interval, bound, what=what, signed=True)
+        )
+    return checks
+
+
 def group_losses(
     paired: Paired,
     *,

@@ -12,7 +12,7 @@ from longtail.config.promotion import GateConfig
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, whole_directory, write_json
 from longtail.gating.checks import Check, outcome, require_groups, undecided
-from longtail.gating.comparison import gain, group_losses, worst_class
+from longtail.gating.comparison import gain, group_gains, group_losses, worst_class
 from longtail.gating.floors import floors
 from longtail.gating.predictions import (
     Predictions,
@@ -37,7 +37,7 @@ def gate(config: GateConfig, *, evaluation: Path, champion: Path, out: Path) -> 
     identity = read_json(Champion(champion).identity)["champion"]
     if config.max_super_class_loss is not None:
         _super_classes(report)
-    for key in ("min_group_accuracy", "max_group_loss"):
+    for key in ("min_group_accuracy", "min_group_gain", "max_group_loss"):
         require_groups(getattr(config, key), report["group_names"], where=f"gate.{key}")
     candidate = _read(measured.predictions, report["chosen"])
     checks = [
@@ -112,6 +112,7 @@ def _comparison(
     paired = by_class(candidate, champion, num_classes=len(groups))
     checks = [
         gain(paired, min_gain=config.min_gain, confidence=level),
+        *group_gains(paired, groups=groups, min_group_gain=config.min_group_gain, confidence=level),
         *group_losses(
             paired, groups=groups, max_group_loss=config.max_group_loss, confidence=level
         ),
