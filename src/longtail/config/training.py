@@ -41,7 +41,7 @@ class AugmentConfig(Section):
     )
     auto: str | None = Field(
         default=None,
-        description="timm policy, e.g. `rand-m9-mstd0.5` or `original`, or `cifar10`; image by image.",
+        description="timm policy, e.g. `rand-m9-mstd0.5`, or `cifar10`; works image by image.",
     )
     cutout: int = Field(default=0, ge=0, description="Side of a greyed-out square, in pixels.")
     mixup_alpha: float = Field(default=0.0, ge=0.0, description="Beta parameter; 0: no mixup.")
