@@ -27,6 +27,7 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 FREE_GIGABYTES = 20
 
 
@@ -97,7 +98,7 @@ class Podman:
     ) -> None:
         """Build from a Containerfile with the network and the certificates of this machine."""
         given = [part for item in args.items() for part in ("--build-arg", "=".join(item))]
-        volumes = ["--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
+        volumes = ["--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro"]
         cache = Path.home() / ".cache" / "uv"
         if cache.is_dir():
             volumes += ["--volume", f"{cache}:/uv-cache"]

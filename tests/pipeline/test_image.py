@@ -123,19 +123,16 @@ def test_packages_import_from_the_wheel(podman):
 
 
 def test_the_whole_flow_runs_in_containers(podman, tmp_path):
-    """The embedded digits through `longtail pipeline run --containers`, twice."""
+    """The embedded digits: each step in a container of its own, with a read-only root."""
     place = make_workspace(tmp_path, {**QUICK, "resources": {"cpu": {"image": CPU}}})
     command = [sys.executable, "-m", "longtail", "pipeline", "run", "--containers"]
     with podman.service() as address:
-        surroundings = {**environment(), "DOCKER_HOST": address, "PYTHONPATH": f"src:{ROOT}"}
-        for _ in range(2):
-            done = subprocess.run(
-                command, cwd=place, env=surroundings, text=True, capture_output=True
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
-    first, second = sorted((place / "data/pipeline/state/runs").glob("*/summary.json"))
-    print(json.dumps(read_json(first), indent=1)[:3000])
-    assert read_json(second)
+        surroundings = {**environment(), "DOCKER_HOST": address, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=place, env=surroundings, text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [path] = (place / "data/pipeline/state/runs").glob("*/summary.json")
+    summary = read_json(path)
+    print(json.dumps(summary, indent=1))
 
 
 @dataclass(frozen=True)
