@@ -4,12 +4,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from components import nodes
 from components.running import state
 from longtail.config.training import RepresentConfig
 from longtail.io.mirror import mirrored
@@ -20,16 +22,23 @@ def train(config: RepresentConfig, *, processes: int, paths: dict[str, Path]) ->
     """Run the step `represent`, under torchrun if there are several processes.
 
     With a state (see `components.running`) its checkpoint is kept there, under a name that only
-    the same training has.
+    the same training has. A pod that is to launch a TrainJob has its nodes do it.
 
     Args:
         paths: the step's inputs and `out`, by argument.
     """
-    with _checkpoint(config, paths) as checkpoint:
-        if processes > 1:
-            _torchrun(config, processes=processes, checkpoint=checkpoint, paths=paths)
-        else:
+    if (manifest := nodes.template()) is not None:
+        nodes.train_on_nodes(config, manifest, key=_key(config, paths), paths=paths)
+    elif processes > 1:
+        here = ("--standalone", "--nproc-per-node", str(processes))
+        torchrun(config, placed=here, paths=paths)
+    else:
+        with _checkpoint(config, paths) as checkpoint:
             represent(config, checkpoint=checkpoint, **paths)  # type: ignore[arg-type]
+
+
+def _key(config: RepresentConfig, paths: dict[str, Path]) -> str:
+    return training_key(config, **{name: paths[name] for name in ("train", "val", "profile")})
 
 
 def _checkpoint(
@@ -37,21 +46,23 @@ def _checkpoint(
 ) -> AbstractContextManager[Path | None]:
     if not state():
         return nullcontext()
-    tables = {name: paths[name] for name in ("train", "val", "profile")}
-    return mirrored(state(), f"checkpoints/{training_key(config, **tables)[:32]}")
+    return mirrored(state(), f"checkpoints/{_key(config, paths)[:32]}")
 
 
-def _torchrun(
-    config: RepresentConfig, *, processes: int, checkpoint: Path | None, paths: dict[str, Path]
-) -> None:
-    options: dict[str, Any] = {**paths} | ({"checkpoint": checkpoint} if checkpoint else {})
-    with tempfile.TemporaryDirectory() as scratch:
+def torchrun(config: RepresentConfig, *, placed: Sequence[str], paths: dict[str, Path]) -> None:
+    """Run the step under torchrun, and end with its status if that is not 0.
+
+    Args:
+        placed: torchrun's options for how many processes there are, and where; those that are
+            missing come from its variables.
+    """
+    with tempfile.TemporaryDirectory() as scratch, _checkpoint(config, paths) as checkpoint:
+        options: dict[str, Any] = {**paths} | ({"checkpoint": checkpoint} if checkpoint else {})
         params = Path(scratch) / "params.yaml"
         params.write_text(yaml.safe_dump({"represent": config.model_dump(mode="json")}))
         command = [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", str(processes), "-m", "longtail", "represent"),
-            *("--params", str(params)),
+            *(sys.executable, "-m", "torch.distributed.run", *placed, "-m", "longtail"),
+            *("represent", "--params", str(params)),
             *(word for name, path in options.items() for word in (f"--{name}", str(path))),
         ]
         process = subprocess.Popen(command, cwd=scratch)  # where the command notes its cost

@@ -74,16 +74,20 @@ def _volumes(task: PipelineTask, pod: PodConfig, resources: ResourcesConfig) -> 
         kubernetes.mount_pvc(task, resources.shard_cache.claim, mount_path=CACHE)
 
 
-def _variables(task: PipelineTask, pod: PodConfig, resources: ResourcesConfig) -> None:
+def variables(pod: PodConfig, resources: ResourcesConfig) -> dict[str, str]:
+    """Return the variables of a pod that are no secret, and the same in every run."""
     cache = resources.shard_cache
-    variables = {
+    return {
         "LONGTAIL_GPUS": str(pod.accelerators),
         "LONGTAIL_STATE": resources.state,
         "LONGTAIL_SHARD_CACHE": f"{CACHE if cache.claim else SCRATCH}/shards",
         "LONGTAIL_SHARD_CACHE_BYTES": str(int(cache.gigabytes * 1e9)),
         **resources.environment,
     }
-    for name, value in variables.items():
+
+
+def _variables(task: PipelineTask, pod: PodConfig, resources: ResourcesConfig) -> None:
+    for name, value in variables(pod, resources).items():
         if value:
             task.set_env_variable(name, value)
     # Not an input, which would make every run's steps different from those in the cache.

@@ -16,6 +16,7 @@ from longtail.config.study import StudyConfig
 from longtail.errors import LongtailError
 from longtail.study.grid import Cell, cells, read_study
 from pipelines.compiling import compiled
+from pipelines.nodes import equip_stage1
 from pipelines.parameters import plain, read_resources
 from pipelines.pods import equip
 
@@ -46,7 +47,6 @@ def build(file: Path, resources: ResourcesConfig, *, parallelism: int) -> BaseCo
     described = _described(file.stem, config, grid)
     on_cpu = partial(equip, resources=resources)
     on_gpu = partial(equip, resources=resources, gpu=True)
-    processes = max(1, resources.gpu.accelerators)
 
     @dsl.pipeline(name=f"{NAME}-{file.stem}", description="Methods compared over a grid.")
     def study(
@@ -79,12 +79,12 @@ def build(file: Path, resources: ResourcesConfig, *, parallelism: int) -> BaseCo
         with dsl.ParallelFor(grid, name="cells", parallelism=parallelism) as cell:
             backbone = steps.represent(
                 params=cell.represent,
-                processes=processes,
+                processes=resources.gpu.processes,
                 code_rev=code_rev,
                 validation=valid.outputs["validation"],
                 **data,
             )
-            on_gpu(backbone, transient=True)
+            equip_stage1(backbone, resources)
             features = steps.embed(
                 params=cell.embed, code_rev=code_rev, representation=backbone.output, **data
             )

@@ -9,6 +9,7 @@ from kfp.dsl.base_component import BaseComponent
 
 from components import steps
 from longtail.config.resources import ResourcesConfig
+from pipelines.nodes import equip_stage1
 from pipelines.pods import equip
 
 NAME = "longtail-training"
@@ -24,7 +25,6 @@ def build(sections: Mapping[str, dict[str, Any]], resources: ResourcesConfig) ->
     """
     on_cpu = partial(equip, resources=resources)
     on_gpu = partial(equip, resources=resources, gpu=True)
-    processes = max(1, resources.gpu.accelerators)
 
     @dsl.pipeline(name=NAME, description="From labelled images to a gated, registered model.")
     def training(
@@ -82,12 +82,12 @@ def build(sections: Mapping[str, dict[str, Any]], resources: ResourcesConfig) ->
             on_cpu(valid)
             backbone = steps.represent(
                 params=represent,
-                processes=processes,
+                processes=resources.gpu.processes,
                 code_rev=code_rev,
                 validation=valid.outputs["validation"],
                 **data,
             )
-            on_gpu(backbone, transient=True)
+            equip_stage1(backbone, resources)
             features = steps.embed(
                 params=embed, code_rev=code_rev, representation=backbone.output, **data
             )

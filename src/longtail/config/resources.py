@@ -35,6 +35,9 @@ class PodConfig(Section):
     accelerators: int = Field(
         default=0, ge=0, description="Devices a pod; stage 1 trains with a process on each."
     )
+    nodes: Count = Field(
+        default=1, description="Pods that train stage 1 together, by Kubeflow Trainer if several."
+    )
     shared_memory: Quantity | None = Field(
         default=None, description="/dev/shm as a volume in memory; counts towards `memory`."
     )
@@ -51,6 +54,11 @@ class PodConfig(Section):
     )
     timeout_minutes: Count = Field(default=120, description="The pod is ended after this.")
     retries: int = Field(default=3, ge=0, description="Of steps whose failures may be passing.")
+
+    @property
+    def processes(self) -> int:
+        """How many processes train stage 1: one a device, on all nodes."""
+        return self.nodes * max(1, self.accelerators)
 
 
 class ShardCache(Section):
@@ -99,6 +107,16 @@ class ResourcesConfig(Section):
 
     @model_validator(mode="after")
     def _devices_only_for_gpu_steps(self) -> "ResourcesConfig":
-        if self.cpu.accelerators:
-            raise ValueError("cpu.accelerators must be 0; set gpu.accelerators")
+        if self.cpu.accelerators or self.cpu.nodes > 1:
+            raise ValueError("cpu.accelerators must be 0 and cpu.nodes 1; set those of gpu")
+        return self
+
+    @model_validator(mode="after")
+    def _several_nodes_meet_in_the_object_store(self) -> "ResourcesConfig":
+        for name in ("state", "image_store") if self.gpu.nodes > 1 else ():
+            if not getattr(self, name).startswith("s3://"):
+                raise ValueError(
+                    f"gpu.nodes is {self.gpu.nodes}, but {name} is {getattr(self, name)!r}; give "
+                    "s3://bucket/prefix, where all nodes find it, or set gpu.nodes: 1"
+                )
         return self

@@ -1,6 +1,7 @@
 """What outlives a pod: small files and checkpoints, in a directory or in a bucket."""
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from longtail.errors import LongtailError
-from longtail.files import whole_file
+from longtail.files import read_json, whole_file, write_json
 
 
 class State(Protocol):
@@ -41,6 +42,29 @@ def open_state(uri: str) -> State:
     if "://" in uri:
         raise LongtailError(f"Unknown kind of state: {uri}. Use a directory or s3://bucket/prefix")
     return LocalState(Path(uri))
+
+
+def store_files(state: State, name: str, files: Mapping[str, Path]) -> None:
+    """Keep local files as `<name>/<key>`, and at last `<name>.json`, which lists them.
+
+    So whoever finds the list finds the files.
+    """
+    for key, file in files.items():
+        state.store(f"{name}/{key}", file)
+    with tempfile.TemporaryDirectory() as scratch:
+        listed = Path(scratch) / "list.json"
+        write_json(listed, sorted(files))
+        state.store(f"{name}.json", listed)
+
+
+def fetch_files(state: State, name: str, into: Path) -> None:
+    """Write what `store_files` kept under `name` into a directory, by key."""
+    with tempfile.TemporaryDirectory() as scratch:
+        listed = Path(scratch) / "list.json"
+        state.fetch(f"{name}.json", listed)
+        for key in read_json(listed):
+            (into / key).parent.mkdir(parents=True, exist_ok=True)
+            state.fetch(f"{name}/{key}", into / key)
 
 
 class LocalState:
