@@ -1,20 +1,13 @@
 """The same steps against a real MLflow server: registry and artifacts through HTTP."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from longtail.config.promotion import RegisterConfig
 from longtail.errors import LongtailError
+from tests.pipeline.mlflow_server import MlflowServer
 from tests.steps.registry_fixtures import (
     SIZE,
     Workspace,
@@ -23,49 +16,18 @@ from tests.steps.registry_fixtures import (
     write_models,
 )
 
-START_SECONDS = 180
-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server on a free port of this machine; its cold start takes half a minute."""
     root = tmp_path_factory.mktemp("server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", "1", "--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}"),
+    started = MlflowServer(
+        root,
+        *("--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}"),
         *("--artifacts-destination", str(root / "artifacts")),
-    ]
-    with (root / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=root, env=_environment(), start_new_session=True
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(url, process, root / "log")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-
-
-def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            pytest.fail(f"mlflow server ended at once:\n{log.read_text()}")
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    pytest.fail(f"mlflow server did not answer in {START_SECONDS} s:\n{log.read_text()}")
+        variables={},
+    )
+    yield started.url
+    started.kill()
 
 
 @pytest.fixture(scope="module")

@@ -224,7 +224,43 @@ class Workspace:
         return read_json(Gate(self.root / "gate").verdict)
 
     def run_register(self, *, keep_rejected: bool = False) -> dict[str, Any]:
-        provenance = self.root / "provenance.json"
+        inputs = self.register_inputs()
+        register(
+            self.config,
+            **inputs,
+            provenance=self._provenance(),
+            out=self.root / "register",
+            keep_rejected=keep_rejected,
+        )
+        return read_json(Registration(self.root / "register").record)
+
+    def register_inputs(self) -> dict[str, Path]:
+        """Write what the flow's other steps would have, and return all paths but `provenance`."""
+        split, report = Split(self.root / "split"), Report(self.root / "report")
+        for directory in (split.root, report.root):
+            directory.mkdir(exist_ok=True)
+        write_json(split.profile, {"law": "exp", "imbalance_factor": 20.0})
+        report.page.write_text("<html>the report</html>", encoding="utf-8")
+        report.card.write_text("# The model", encoding="utf-8")
+        return {
+            "gate": self.root / "gate",
+            "report": report.root,
+            "evaluation": self.evaluation,
+            "representation": self.representation,
+            "tau_norm": self.tau_norm,
+            "split": split.root,
+        }
+
+    def register_command(self) -> list[str]:
+        """Return the command that registers, to be run in a process of its own."""
+        params = self.root / "params.yaml"
+        write_json(params, {"register": self.config.model_dump()})
+        paths = {**self.register_inputs(), "out": self.root / "register", "params": params}
+        options = [f"--{name.replace('_', '-')}={path}" for name, path in paths.items()]
+        return [sys.executable, "-m", "longtail", "register", *options]
+
+    def _provenance(self) -> Path:
+        path = self.root / "provenance.json"
         content = {
             "git_commit": "c0ffee",
             "git_dirty": False,
@@ -236,27 +272,8 @@ class Workspace:
             "split_md5": "0123456789abcdef0123456789abcdef.dir",
             "params": {"represent": {"epochs": 3, "augment": {"auto": None}}},
         }
-        write_json(provenance, content)
-        split = Split(self.root / "split")
-        split.root.mkdir(exist_ok=True)
-        write_json(split.profile, {"law": "exp", "imbalance_factor": 20.0})
-        report = Report(self.root / "report")
-        report.root.mkdir(exist_ok=True)
-        report.page.write_text("<html>the report</html>", encoding="utf-8")
-        report.card.write_text("# The model", encoding="utf-8")
-        register(
-            self.config,
-            gate=self.root / "gate",
-            report=report.root,
-            evaluation=self.evaluation,
-            representation=self.representation,
-            tau_norm=self.tau_norm,
-            split=split.root,
-            provenance=provenance,
-            out=self.root / "register",
-            keep_rejected=keep_rejected,
-        )
-        return read_json(Registration(self.root / "register").record)
+        write_json(path, content)
+        return path
 
     def flow(self) -> dict[str, Any]:
         """Run all three, as `dvc repro` does."""

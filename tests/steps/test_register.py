@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from longtail.artifacts import Champion, Evaluation, Representation, TauNorm
 from longtail.config.promotion import EvaluateConfig, GateConfig, RegisterConfig
@@ -202,6 +204,46 @@ def test_a_rejected_candidate_leaves_its_run_and_no_version(at, caplog):
     assert run.data.tags["verdict"] == "reject"
     assert client(work).search_registered_models() == []
     assert work.run_register() == record and len(runs(work)) == 1
+
+
+def test_a_rejected_candidate_is_kept_on_request_without_an_alias(at):
+    work = at("empty")
+    work.thresholds = GateConfig(min_balanced_accuracy=0.99)
+    work.flow()
+    record = work.run_register(keep_rejected=True)
+    assert record["version"] == "1" and record["aliases"] == [] and aliases(work) == {}
+    assert client(work).get_model_version("longtail", "1").tags["verdict"] == "reject"
+
+
+def test_a_version_says_how_good_it_is_and_where_it_comes_from(at):
+    version = client(at("b")).get_model_version("longtail", "2")
+    assert json.loads(version.tags["groups"]) == ["all", "many", "medium", "few"]
+    assert float(version.tags["few/accuracy"]) == 9 / 20
+    assert version.tags["pipeline_run"] == "run-7" and version.tags["image"] == "unknown"
+    assert version.description.startswith("**promote**, judged first against version 1:")
+    model = client(at("b")).get_logged_model(version.source.removeprefix("models:/"))
+    assert {m.key: m.value for m in model.metrics}["stage2/few/accuracy"] == 9 / 20
+
+
+def test_a_run_has_every_parameter_as_it_was(at, past, tmp_path):
+    work = at("a")
+    run_id = past.records["a"]["run_id"]
+    stored = Path(client(work).download_artifacts(run_id, "provenance", str(tmp_path)))
+    params = yaml.safe_load((stored / "params.yaml").read_text())
+    assert params == {"represent": {"epochs": 3, "augment": {"auto": None}}}
+    assert sorted(path.name for path in stored.iterdir()) == ["environment.json", "params.yaml"]
+
+
+def test_an_mlflow_that_is_away_leaves_everything_and_the_command_to_finish(at):
+    work = at("a")
+    work.config = RegisterConfig(tracking_uri="http://127.0.0.1:9", patience=1)
+    command = work.register_command()
+    done = subprocess.run(command, cwd=work.root, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "does not answer" in done.stderr and "register is tried again in 1 s" in done.stderr
+    assert "Nothing is lost" in done.stderr
+    again = shlex.split(done.stderr.strip().splitlines()[-1])
+    assert again == ["longtail", *command[3:]]
 
 
 def test_the_same_predictions_with_another_chosen_variant_are_another_candidate(at):

@@ -22,6 +22,9 @@ from longtail.io.database import opening
 # A fresh database, and an environment without pip, are announced with lines that look like trouble.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+logging.getLogger("mlflow.store.model_registry.abstract_store").setLevel(logging.WARNING)
+# Importing mlflow.pytorch sets the level of all loggers to ERROR; our warnings shall be seen.
+logging.getLogger("longtail").setLevel(logging.WARNING)
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +112,7 @@ def _few_http_retries() -> Iterator[None]:
 def _explained(error: Exception, uri: str) -> LongtailError:
     reason = masked(str(error).partition("\n")[0])
     if isinstance(error, STORE_FAILURES) or "S3" in type(error).__name__:
-        return _store_failure(reason)
+        return store_failure(reason)
     response = error.response if isinstance(error, HTTPError) else None
     status = None if response is None else response.status_code
     code = getattr(error, "error_code", None)
@@ -141,7 +144,8 @@ def _temporary(error: Exception, code: str | None, status: int | None, reason: s
     return code == "INTERNAL_ERROR" and _NO_ANSWER.search(reason) is not None
 
 
-def _store_failure(reason: str) -> LongtailError:
+def store_failure(reason: str) -> LongtailError:
+    """Return what to say of a failure of the store of artifacts, by its words."""
     if _S3_REFUSAL.search(reason):
         return LongtailError(
             f"the store of MLflow's artifacts refused the credentials: {reason}; set "

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longtail.artifacts import Evaluation
-from longtail.errors import LongtailError
+from longtail.errors import LongtailError, masked
 from longtail.files import file_digest
 from longtail.io import registry
-from longtail.io.connection import HTTP_RETRIES, Tracker, Unreachable
+from longtail.io.connection import HTTP_RETRIES, Tracker, Unreachable, store_failure
+from longtail.io.smoke_worker import NOT_FETCHED
 from longtail.io.tracking import EVALUATION, fetch
 
 HELD = "held_digest"  # tag of a version: digest of the images and logits that it is checked by
@@ -102,9 +103,10 @@ def _run(
         raise Unreachable(
             f"{uri} was not loaded within {MINUTES} minutes; no alias was moved"
         ) from None
+    lines = done.stderr.strip().splitlines() or ["no output"]
+    if done.returncode == NOT_FETCHED:
+        raise store_failure(f"{uri} cannot be fetched, {masked(lines[-1])}")
     if done.returncode:
-        registry.require(tracker, version.name, str(version.version))  # is MLflow gone?
-        lines = done.stderr.strip().splitlines() or ["no output"]
         raise LongtailError(
             f"{uri} cannot be loaded without pickles in a fresh process: {lines[-1]}; no alias was "
             "moved. Register it again"

@@ -1,25 +1,29 @@
 """The fresh process of the smoke test: `python -m longtail.io.smoke_worker URI HELD VARIANT OUT`.
 
-It imports nothing that the model was made with: only MLflow, torch and safetensors, as a consumer.
+It imports nothing that the model was made with: only MLflow, torch and safetensors, as a consumer,
+and those only when it runs, for who starts it imports this module too.
 """
 
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
-import mlflow.pytorch
-import torch
-from safetensors.torch import load_file
+NOT_FETCHED = 3  # exit status
 
 
 def main(uri: str, held: str, variant: str, out: str) -> None:
     """Write the largest difference of a logit, relative to the largest evaluated one."""
+    import mlflow.pytorch
+    import torch
+    from safetensors.torch import load_file
+
     if os.environ.get("MLFLOW_ALLOW_PICKLE_DESERIALIZATION") != "false":
         raise SystemExit("pickles are not refused")
     evaluated = load_file(held)
-    with torch.inference_mode():
-        given = mlflow.pytorch.load_model(uri)(evaluated["pixels"])
+    with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
+        given = mlflow.pytorch.load_model(_fetched(uri, scratch))(evaluated["pixels"])
     logits = given[0] if isinstance(given, tuple | list) else given  # super-classes come second
     expected = evaluated[variant]
     if logits.shape != expected.shape:
@@ -27,6 +31,16 @@ def main(uri: str, held: str, variant: str, out: str) -> None:
     difference = (logits.double() - expected.double()).abs().max() / expected.abs().max()
     result = {"images": len(expected), "difference": float(difference)}
     Path(out).write_text(json.dumps(result), encoding="utf-8")
+
+
+def _fetched(uri: str, into: str) -> str:
+    import mlflow.artifacts
+
+    try:
+        return str(mlflow.artifacts.download_artifacts(uri, dst_path=into))
+    except Exception as error:  # whatever it is, it says nothing about the model
+        print(f"{error} {error.__context__ or ''}".replace("\n", " "), file=sys.stderr)
+        sys.exit(NOT_FETCHED)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,57 @@
+"""Processes that promote at the same moment."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_PROMOTE = """
+import os, sys, time
+from pathlib import Path
+from longtail.errors import LongtailError
+from longtail.io import history, promotion, registry
+from longtail.io.connection import connect
+uri, number, barrier, racers, expected = sys.argv[1:]
+with connect(uri) as tracker:
+    version = registry.require(tracker, "longtail", number)
+    act = promotion.Act("process", "race")
+    Path(barrier, str(os.getpid())).touch()
+    while len(list(Path(barrier).iterdir())) < int(racers):
+        time.sleep(0.002)
+    try:
+        log = history.find_or_create(tracker, "longtail", experiment_name="longtail")
+        done = promotion.promote(tracker, version, expected=expected, act=act, history=log)
+        print("won" if done else "already")
+    except LongtailError as error:
+        print("lost:", error)
+"""
+
+
+def race(tracking_uri: str, versions: Sequence[str], *, expected: str, barrier: Path) -> list[str]:
+    """Let one process a version promote it, all at once; return what each said.
+
+    Args:
+        expected: the champion that each believes to replace.
+        barrier: an empty directory.
+    """
+    barrier.mkdir()
+    racers = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                _PROMOTE,
+                tracking_uri,
+                version,
+                str(barrier),
+                str(len(versions)),
+                expected,
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for version in versions
+    ]
+    said = [racer.communicate()[0].strip() for racer in racers]
+    assert all(racer.returncode == 0 for racer in racers)
+    return said
