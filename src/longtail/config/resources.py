@@ -108,7 +108,9 @@ class ResourcesConfig(Section):
     @model_validator(mode="after")
     def _devices_only_for_gpu_steps(self) -> "ResourcesConfig":
         if self.cpu.accelerators or self.cpu.nodes > 1:
-            raise ValueError("cpu.accelerators must be 0 and cpu.nodes 1; set those of gpu")
+            raise ValueError(
+                "cpu.accelerators must be 0 and cpu.nodes 1; set gpu.accelerators and gpu.nodes"
+            )
         return self
 
     @model_validator(mode="after")
