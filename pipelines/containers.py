@@ -19,8 +19,10 @@ def container_runner(variables: dict[str, str], mounts: list[Path]) -> local.Doc
     from docker.types import Mount
 
     writable = {"/scratch": "mode=1777", "/tmp": "mode=1777"}
+    # Containers inherit nothing, but a limit of threads that is set here is meant for them too.
+    threads = {k: v for k, v in os.environ.items() if k == "OMP_NUM_THREADS"}
     return local.DockerRunner(
-        environment=variables,
+        environment=variables | threads,
         user=f"{os.getuid()}:{os.getgid()}",
         network_mode="host",
         read_only=True,
