@@ -32,6 +32,11 @@ def test_identical_answers_differ_by_nothing():
     assert (found.value, found.interval, found.p) == (0.0, (0.0, 0.0), 1.0)
 
 
+def test_classes_that_all_answer_alike_prove_nothing_of_other_images():
+    found = compare(np.ones((1, 6), dtype=bool), np.zeros((1, 6), dtype=bool), np.arange(6) // 2)
+    assert found.p == 1.0 and found.interval == (-1.0, 1.0)
+
+
 def test_the_spread_over_seeds_widens_the_interval_by_students_t():
     """Every image agrees within a seed, so only the seeds vary: a paired t-test over seeds."""
     ours = np.zeros((3, 1000), dtype=bool)
@@ -45,10 +50,12 @@ def test_the_spread_over_seeds_widens_the_interval_by_students_t():
     assert width == pytest.approx(alone.high - alone.low, rel=0.1)
 
 
-@pytest.mark.parametrize("sizes", [(50, 50, 50, 50), (200, 40, 5, 3)])
+@pytest.mark.parametrize(
+    "sizes", [(50, 50, 50, 50), (200, 40, 5, 3), (1,) * 20 + (2, 2), (40, 30, 1)]
+)
 def test_nothing_changed_is_called_a_difference_one_time_in_twenty(sizes):
     rng = np.random.default_rng(1)
-    labels = np.repeat(np.arange(4), sizes)
+    labels = np.repeat(np.arange(len(sizes)), sizes)
     trials = 1000
     wrong = sum(
         compare(rng.random((1, len(labels))) < 0.5, rng.random((1, len(labels))) < 0.5, labels).p

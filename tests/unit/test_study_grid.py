@@ -4,6 +4,7 @@ import textwrap
 
 import pytest
 
+from longtail.config.study import VARIANTS
 from longtail.errors import LongtailError
 from longtail.study.grid import cells, read_study
 from longtail.study.tasks import INPUTS, tasks
@@ -110,3 +111,23 @@ def test_another_source_has_other_keys_throughout(study, tmp_path):
         found = tasks(cell.params, source=tmp_path / name, store=tmp_path)
         keys.append({step: task.out for step, task in found.items()})
     assert not set(keys[0].values()) & set(keys[1].values())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("variants: [crf]", "no variant is called crf; did you mean `crt`"),
+        ("published: {x: plain_ce}", "no published number has the key 'plain_ce'; did you mean"),
+        ("published: {xx: plain_ce_if100}", "no row is called `xx`; did you mean `x`"),
+    ],
+)
+def test_what_a_report_would_miss_is_refused_before_anything_runs(study, text, message):
+    with pytest.raises(LongtailError, match=message):
+        study(f"axes: {{a: {{x: {{}}}}}}\n{text}")
+
+
+def test_the_variants_are_those_of_the_tables_and_the_sweep():
+    from longtail.report.table import TITLES
+    from longtail.steps.classify import SWEEP
+
+    assert list(VARIANTS) == [*TITLES, *sorted(SWEEP, key=VARIANTS.index)]

@@ -38,7 +38,6 @@ def run(file: File, store: Store = DEFAULT_STORE, workers: Workers = None) -> No
     gpus = _visible_gpus()
     grid = cells(read_study(file))
     states = runner.run(
-        file,
         grid,
         store=store,
         workers=min(workers or len(gpus) or len(os.sched_getaffinity(0)), len(grid)),
@@ -109,25 +108,37 @@ def advise(file: File, store: Store = DEFAULT_STORE) -> None:
     from longtail.artifacts import Features, Split, TauNorm
     from longtail.study import advice
 
-    done = [state for state in _states(file, store) if state.name == "done"]
+    states = _states(file, store)
+    done = [state for state in states if state.name == "done"]
     if not done:
         raise LongtailError(f"no cell of {file} is done; `longtail study run {file}` runs them")
+    rows = list(dict.fromkeys(state.cell.row for state in done))
     splits = {state.tasks["split"].out for state in done}
     if len(splits) > 1:
         raise LongtailError(
             f"{file} has {len(splits)} splits, but a method is advised for one; leave the axis out"
         )
-    first_seed = [state for state in done if state.cell.seed == done[0].cell.seed]
-    found = [
-        candidate
-        for state in first_seed
-        for candidate in advice.candidates(
-            f"{state.cell.row} / ",
-            features=Features(state.tasks["embed"].out),
-            tau_norm=TauNorm(state.tasks["tau_norm"].out),
-        )
-    ]
+    shared = set.intersection(*({s.cell.seed for s in done if s.cell.row == row} for row in rows))
+    if not shared:
+        raise LongtailError(f"no seed of {file} is done for every method that is; run it on")
+    found = advice.over_seeds(
+        {
+            row: [
+                advice.candidates(
+                    f"{row} / ",
+                    features=Features(state.tasks["embed"].out),
+                    tau_norm=TauNorm(state.tasks["tau_norm"].out),
+                )
+                for state in done
+                if state.cell.row == row and state.cell.seed in shared
+            ]
+            for row in rows
+        }
+    )
     labels = advice.val_labels(Features(done[0].tasks["embed"].out))
+    missing = {state.cell.row for state in states} - set(rows)
+    if missing:
+        typer.echo(f"Not done yet, so not considered: {', '.join(sorted(missing))}.")
     for line in advice.advise(Split(splits.pop()), found, labels):
         typer.echo(line)
 

@@ -5,9 +5,15 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from longtail.config.section import Section
+from longtail.config.section import Section, nearest
 
 Overrides = dict[str, Any]
+VARIANTS = (
+    *("stage1", "stage1_tau", "stage2", "stage2_tau"),
+    # the heads of a sweep
+    *("crt", "lws", "bwlm", "max_norm", "logit_adjustment"),
+    *("ncm_cl2n", "ncm_cl2n_cosine", "ncm_l2n", "ncm_none", "ncm_none_cosine"),
+)
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
@@ -41,6 +47,14 @@ class StudyConfig(Section):
             if not values:
                 raise ValueError(f"the axis {name} has no values; name one, or leave the axis out")
         return axes
+
+    @field_validator("variants")
+    @classmethod
+    def _variants_are_known(cls, variants: list[str] | None) -> list[str] | None:
+        for name in variants or []:
+            if name not in VARIANTS:
+                raise ValueError(f"no variant is called {name}{nearest(name, list(VARIANTS))}")
+        return variants
 
     @model_validator(mode="after")
     def _nothing_is_set_twice(self) -> "StudyConfig":

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow.entities import Metric, Param, RunStatus, RunTag
@@ -11,7 +12,14 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from longtail.files import file_digest
 from longtail.io.connection import Tracker, connect
-from longtail.io.tracking import experiment, finished_run, outer_run, recording
+from longtail.io.tracking import (
+    allowed,
+    experiment,
+    finished_run,
+    flat_parameters,
+    outer_run,
+    recording,
+)
 
 MAX_TAG_LENGTH = 5000
 
@@ -21,8 +29,7 @@ class CellRecord:
     """A cell that has ended: what it was, and the test metrics of its variants or its error."""
 
     name: str
-    values: dict[str, str]
-    seed: int
+    params: dict[str, Any]  # nested: axes by name, and the sections
     metrics: dict[str, float]
     error: str | None
 
@@ -60,8 +67,11 @@ def _log_cell(tracker: Tracker, cell: CellRecord, *, experiment_id: str, parent:
     tags = [] if cell.error is None else [RunTag("error", cell.error[:MAX_TAG_LENGTH])]
     tracker.client.log_batch(
         run.info.run_id,
-        params=[*(Param(k, v) for k, v in cell.values.items()), Param("seed", str(cell.seed))],
-        metrics=[Metric(key, value, now, 0) for key, value in cell.metrics.items()],
+        params=[Param(key, value) for key, value in flat_parameters(cell.params).items()],
+        metrics=[
+            Metric("/".join(map(allowed, key.split("/"))), value, now, 0)
+            for key, value in cell.metrics.items()
+        ],
         tags=tags,
     )
     status = RunStatus.FINISHED if cell.error is None else RunStatus.FAILED

@@ -91,8 +91,12 @@ def recording(tracker: Tracker, *, experiment_id: str, tags: Mapping[str, str]) 
 
 def log_parameters(params: Mapping[str, Any]) -> None:
     """Log nested parameters of the active run under dotted names, passwords masked."""
-    flat = {key: masked(str(value))[:MAX_PARAMETER_LENGTH] for key, value in _flat(params)}
-    mlflow.log_params(flat)
+    mlflow.log_params(flat_parameters(params))
+
+
+def flat_parameters(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return nested parameters under dotted names, passwords masked."""
+    return {key: masked(str(value))[:MAX_PARAMETER_LENGTH] for key, value in _flat(params)}
 
 
 def log_report(report: Mapping[str, Any], *, model_id: str | None) -> None:
@@ -103,7 +107,7 @@ def log_report(report: Mapping[str, Any], *, model_id: str | None) -> None:
     for variant, measured in report["variants"].items():
         mlflow.log_metrics(
             {
-                f"{_allowed(variant)}/{_allowed(group)}/{name}": value
+                f"{allowed(variant)}/{allowed(group)}/{name}": value
                 for group, metrics in measured.get("groups", {}).items()
                 for name, value in metrics.items()
                 if isinstance(value, int | float)
@@ -120,12 +124,12 @@ def accuracy_tags(report: Mapping[str, Any]) -> dict[str, str]:
     measured = report["variants"][report["chosen"]]["groups"]
     names = ["all", *report["group_names"]]
     values = {
-        f"{_allowed(group)}/{name}": f"{measured[group][name]:.6f}"
+        f"{allowed(group)}/{name}": f"{measured[group][name]:.6f}"
         for group in names
         for name in ACCURACIES
         if measured[group][name] is not None
     }
-    return {GROUPS: json.dumps([_allowed(group) for group in names]), **values}
+    return {GROUPS: json.dumps([allowed(group) for group in names]), **values}
 
 
 def log_classes(classes: list[dict[str, Any]], *, name: str, digest: str) -> None:
@@ -157,6 +161,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-def _allowed(name: str) -> str:
+def allowed(name: str) -> str:
     """Replace what MLflow refuses in a metric name; group names are the user's own."""
     return re.sub(r"[^\w\-. ]", "_", name)

@@ -52,7 +52,8 @@ def _pictures(summary: dict[str, Any]) -> dict[str, dict[str, str]]:
 def markdown(summary: dict[str, Any]) -> str:
     """Return the table as Markdown, accuracies in percent."""
     groups = ["all", *summary["groups"]]
-    head = ["method", "seeds", *groups, "95 % of all", "against the reference", "published", "min"]
+    head = ["method", "seeds", *groups, "95 % of all", "against the reference", "published"]
+    head += ["minutes", "parameters", "MACs"]
     lines = [_line(head), _line(["---"] * len(head))]
     for row in summary["rows"]:
         low, high = row["interval"]
@@ -67,10 +68,18 @@ def markdown(summary: dict[str, Any]) -> str:
                     _difference(row["difference"], summary["level"]),
                     "" if published is None else published["accuracy"],
                     "-" if row["minutes"] is None else f"{row['minutes']:.0f}",
+                    f"{row['parameters']:,}",
+                    f"{row['multiply_adds']:,}",
                 ]
             )
         )
-    return "\n".join(lines) + "\n"
+    notes = [
+        f"- {row['label']}: {published['accuracy']} in {published['source']}; "
+        f"{published['difference']}"
+        for row in summary["rows"]
+        if (published := row["published"]) is not None
+    ]
+    return "\n".join([*lines, *(["", "Published:", "", *notes] if notes else [])]) + "\n"
 
 
 def within_noise(difference: dict[str, Any], level: float) -> bool:
@@ -179,4 +188,4 @@ def _difference(difference: dict[str, Any] | None, level: float) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,6 +1,6 @@
 """Which method to use and what it costs, in words, from val alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ CLEARLY_CHEAPER = 0.01  # of the first group's accuracy
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained method and which images of val it has right, `[N]`."""
+    """A trained method and which images of val it has right, `[S, N]` for as many seeds."""
 
     label: str
     right: Bools
@@ -30,10 +30,23 @@ def candidates(prefix: str, *, features: Features, tau_norm: TauNorm) -> list[Ca
     """Return every head of a finished flow, judged on the cached features of val."""
     val, labels = read_features(features, "val")
     return [
-        Candidate(f"{prefix}{name}", (head.logits(val[0]).max(dim=1).indices == labels).numpy())
+        Candidate(
+            f"{prefix}{name}", (head.logits(val[0]).max(dim=1).indices == labels).numpy()[None]
+        )
         for name, head in load_heads(tau_norm.heads).items()
         if name != "super"
     ]
+
+
+def over_seeds(methods: Mapping[str, Sequence[Sequence[Candidate]]]) -> list[Candidate]:
+    """Join the candidates of the same name, of all seeds of each row; some heads may lack one."""
+    joined: list[Candidate] = []
+    for by_seed in methods.values():
+        for first in by_seed[0]:
+            same = [c.right for seed in by_seed for c in seed if c.label == first.label]
+            if len(same) == len(by_seed):
+                joined.append(Candidate(first.label, np.concatenate(same)))
+    return joined
 
 
 def val_labels(features: Features) -> "np.ndarray[Any, np.dtype[np.int64]]":
@@ -68,6 +81,8 @@ def advise(
             f"Use {chosen.label}: {100 * scores[best]:.1f} % balanced accuracy on val against "
             f"{100 * scores[0]:.1f} % of {baseline.label}. {_price(chosen, baseline, groups)}"
         )
+        if compare(chosen.right, baseline.right, labels).p >= LEVEL:
+            lines.append(f"Val cannot tell it from {baseline.label}: the difference may be chance.")
     return lines + _alternatives(candidates, scores, best, labels, groups)
 
 
@@ -87,7 +102,7 @@ def _data(profile: dict[str, Any]) -> str:
 def _resolution(
     labels: "np.ndarray[Any, np.dtype[np.int64]]", best: Candidate, baseline: Candidate
 ) -> str:
-    interval = compare(best.right[None], baseline.right[None], labels).interval
+    interval = compare(best.right, baseline.right, labels).interval
     half = 100 * (interval[1] - interval[0]) / 2
     return (
         f"Val has {len(labels):,} images of {len(np.unique(labels))} classes: a difference of two "
@@ -106,7 +121,7 @@ def _groups(
 
 def _price(ours: Candidate, theirs: Candidate, groups: dict[str, Bools]) -> str:
     changes = {
-        name: 100 * float(ours.right[mask].mean() - theirs.right[mask].mean())
+        name: 100 * float(ours.right[:, mask].mean() - theirs.right[:, mask].mean())
         for name, mask in groups.items()
     }
     given = [f"{change:.1f} points of {name}" for name, change in changes.items() if change > 0]
@@ -127,10 +142,10 @@ def _alternatives(
     """What val cannot tell from the best, and is clearly better on the largest classes."""
     others = [i for i in range(len(candidates)) if i != best]
     chosen = candidates[best]
-    p = holm([compare(chosen.right[None], candidates[i].right[None], labels).p for i in others])
+    p = holm([compare(chosen.right, candidates[i].right, labels).p for i in others])
     first = next(iter(groups.values()))
     cheaper = [
-        (float(candidates[i].right[first].mean() - chosen.right[first].mean()), i)
+        (float(candidates[i].right[:, first].mean() - chosen.right[:, first].mean()), i)
         for i, value in zip(others, p, strict=True)
         if value >= LEVEL
     ]
@@ -146,4 +161,4 @@ def _alternatives(
 def _balanced(right: Bools, labels: "np.ndarray[Any, np.dtype[np.int64]]") -> float:
     sizes = np.bincount(labels)
     present = sizes > 0
-    return float((np.bincount(labels, right)[present] / sizes[present]).mean())
+    return float((np.bincount(labels, right.mean(axis=0))[present] / sizes[present]).mean())

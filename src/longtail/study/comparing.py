@@ -54,8 +54,8 @@ def compare(
         freedoms = np.append(freedoms, seeds - 1)
     variance = float(parts.sum())
     value = float(by_seed.mean())
-    if variance == 0:
-        return Difference(value, (value, value), 1.0 if value == 0 else 0.0, seeds)
+    if variance == 0:  # every class answers alike: what they say of other images is not known
+        return Difference(value, (value, value) if value == 0 else (-1.0, 1.0), 1.0, seeds)
     reference = t(variance**2 / float((parts**2 / freedoms).sum()))
     margin = float(reference.ppf((1 + confidence) / 2)) * variance**0.5
     p = float(2 * reference.sf(abs(value) / variance**0.5))
@@ -67,15 +67,25 @@ def _class_variances(
 ) -> tuple[Floats, Floats]:
     """What each class adds to the variance of the mean of class means, and degrees of freedom.
 
-    A class of one image has the variance of all the others.
+    Classes of one image have no variance of their own and are taken as one stratum, whose variance
+    can only overstate theirs; a single such class is joined to the next smallest (collapsed strata,
+    Cochran, Sampling Techniques, 1977, section 5A.12).
     """
-    means = np.bincount(position, values) / sizes
-    squares = np.bincount(position, (values - means[position]) ** 2)
-    freedoms = np.maximum(sizes - 1, 0).astype(np.float64)
-    pooled = squares.sum() / max(freedoms.sum(), 1.0)
-    within = np.where(freedoms > 0, squares / np.maximum(freedoms, 1.0), pooled)
-    freedoms[freedoms == 0] = max(freedoms.sum(), 1.0)
-    return within / sizes / len(sizes) ** 2, freedoms
+    stratum = np.arange(len(sizes))
+    single = sizes == 1
+    if single.sum() == 1 and len(sizes) > 1:
+        single[np.argsort(sizes, kind="stable")[1]] = True
+    stratum[single] = np.argmax(single) if single.any() else 0
+    images = np.bincount(stratum[position], minlength=len(sizes))
+    means = np.bincount(stratum[position], values, minlength=len(sizes)) / np.maximum(images, 1)
+    squares = np.bincount(
+        stratum[position], (values - means[stratum[position]]) ** 2, minlength=len(sizes)
+    )
+    freedoms = np.maximum(images - 1, 1).astype(np.float64)
+    own = (squares / freedoms)[stratum] / sizes / len(sizes) ** 2
+    parts = np.bincount(stratum, own, minlength=len(sizes))
+    kept = images > 0
+    return np.asarray(parts[kept], dtype=np.float64), freedoms[kept]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

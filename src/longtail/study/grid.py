@@ -8,9 +8,10 @@ from typing import Any
 import yaml
 
 from longtail.config.params import FLOW, parse_content
-from longtail.config.section import Section, parse
-from longtail.config.study import StudyConfig
+from longtail.config.section import Section, nearest, parse
+from longtail.config.study import VARIANTS, StudyConfig
 from longtail.errors import LongtailError
+from longtail.report.published import published_rows
 
 SEEDED = ("represent", "embed", "classify")
 
@@ -37,9 +38,12 @@ def read_study(path: Path) -> StudyConfig:
     """Read a study file; `base` is taken relative to it.
 
     Raises:
-        LongtailError: it is no YAML mapping, or says what no study says.
+        LongtailError: it is no YAML mapping, says what no study says, or names a published number
+            that is not known or belongs to no row.
     """
     config = parse(StudyConfig, _mapping(path), where=str(path))
+    published_rows(list(config.published.values()), where=f"{path}, published")
+    _require_rows(config, where=f"{path}, published")
     return config.model_copy(update={"base": path.parent / config.base})
 
 
@@ -56,6 +60,15 @@ def cells(config: StudyConfig) -> list[Cell]:
         for chosen in itertools.product(*choices)
         for seed in config.seeds
     ]
+
+
+def _require_rows(config: StudyConfig, *, where: str) -> None:
+    """Refuse published numbers of rows that the grid does not have."""
+    rows = [" / ".join(values) for values in itertools.product(*config.axes.values())]
+    known = [f"{row}{suffix}" for row in rows for suffix in ("", *(f" / {v}" for v in VARIANTS))]
+    for label in config.published:
+        if label not in known:
+            raise LongtailError(f"{where}: no row is called `{label}`{nearest(label, known)}")
 
 
 def _cell(config: StudyConfig, base: dict[str, Any], values: dict[str, str], seed: int) -> Cell:

@@ -82,28 +82,35 @@ def rows(states: Sequence[State], *, variants: Sequence[str] | None) -> list[Row
     """Return the rows of all finished cells, in the order of the grid.
 
     Raises:
-        LongtailError: no cell is done.
+        LongtailError: no cell is done, or none has one of these variants.
     """
-    found: dict[str, list[Result]] = {}
-    for state in states:
-        if state.name == "done":
-            for result in _results(state, variants):
-                found.setdefault(result.label, []).append(result)
-    if not found:
+    done = [state for state in states if state.name == "done"]
+    if not done:
         raise LongtailError("no cell of the study is done; start it with `longtail study run`")
+    found: dict[str, list[Result]] = {}
+    for state in done:
+        for result in _results(state, variants):
+            found.setdefault(result.label, []).append(result)
+    if not found:
+        raise LongtailError(
+            f"no finished cell has one of the variants {', '.join(variants or ())}; name others, "
+            "or set classify.method: sweep, which has a variant for every head"
+        )
     return [Row(label, results) for label, results in found.items()]
 
 
 def record(state: State) -> CellRecord:
     """Return what MLflow keeps of a cell that has ended."""
     metrics = {
-        f"{result.variant}/{group}": value
+        f"{result.variant}/{group}/{metric}": value
         for result in (_results(state, None) if state.name == "done" else [])
         for group, measured in result.metrics.items()
-        if (value := measured["accuracy"]) is not None
+        for metric in ("accuracy", "balanced_accuracy")
+        if (value := measured[metric]) is not None
     }
     cell = state.cell
-    return CellRecord(cell.name, cell.values, cell.seed, metrics, state.error)
+    params = {name: section.model_dump(mode="json") for name, section in cell.params.items()}
+    return CellRecord(cell.name, {**cell.values, **params}, metrics, state.error)
 
 
 def _results(state: State, variants: Sequence[str] | None) -> list[Result]:

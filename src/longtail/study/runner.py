@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO
+from typing import IO, Any
 
 from longtail.config.ingest import IngestConfig
 from longtail.files import content_digest, read_json, write_json
@@ -60,7 +61,6 @@ def failure_of(cell: Cell, store: Path) -> Path:
 
 
 def run(
-    file: Path,
     cells: Sequence[Cell],
     *,
     store: Path,
@@ -73,7 +73,7 @@ def run(
     A kill stops the cells too: training goes on from its checkpoint in the next call.
 
     Args:
-        file: the study file, read again by every process. cells: all of its cells, in order.
+        cells: all cells of a study, in order.
         store: directory of the results. workers: cells at a time; they share the cores evenly.
         gpus: names for `CUDA_VISIBLE_DEVICES`; of several, each worker has one.
         tell: gets a line whenever a cell ends.
@@ -83,9 +83,7 @@ def run(
     started = time.monotonic()
     with ThreadPoolExecutor(workers) as pool, _children(pool) as children:
         places = _places(workers, gpus)
-        runs = {
-            pool.submit(_run_one, file, i, cells[i], store, places, children): i for i in waiting
-        }
+        runs = {pool.submit(_run_one, cells[i], store, places, children): i for i in waiting}
         for count, future in enumerate(as_completed(runs), start=1):
             future.result()
             elapsed = (time.monotonic() - started) / 60
@@ -99,8 +97,6 @@ def run(
 
 
 def _run_one(
-    file: Path,
-    index: int,
     cell: Cell,
     store: Path,
     places: "SimpleQueue[dict[str, str]]",
@@ -109,7 +105,9 @@ def _run_one(
     failure, log = failure_of(cell, store), _log(cell, store)
     log.parent.mkdir(parents=True, exist_ok=True)
     failure.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "longtail.study.worker", str(file), str(index), str(store)]
+    params = log.with_suffix(".params.json")
+    write_json(params, _params(cell))
+    command = [sys.executable, "-m", "longtail.study.worker", str(params), str(store)]
     place = places.get()
     try:
         with log.open("wb") as output:
@@ -131,14 +129,20 @@ def _places(workers: int, gpus: Sequence[str]) -> "SimpleQueue[dict[str, str]]":
 
 
 def _last_words(log: Path, status: int) -> str:
+    if status < 0:
+        name = signal.Signals(-status).name
+        return f"killed by {name}; if memory ran out, run fewer cells at a time with --workers"
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     start = next((i for i, line in enumerate(lines) if line.startswith("longtail: ")), -1)
     return "\n".join(lines[start:]).removeprefix("longtail: ") or f"ended with status {status}"
 
 
 def _log(cell: Cell, store: Path) -> Path:
-    params = {name: section.model_dump(mode="json") for name, section in cell.params.items()}
-    return store / "cells" / f"{content_digest(params)[:16]}.log"
+    return store / "cells" / f"{content_digest(_params(cell))[:16]}.log"
+
+
+def _params(cell: Cell) -> dict[str, Any]:
+    return {name: section.model_dump(mode="json") for name, section in cell.params.items()}
 
 
 class _Children:
@@ -146,19 +150,26 @@ class _Children:
 
     def __init__(self) -> None:
         self.stopping = False
+        self._starting = threading.Lock()  # none starts once they are being stopped
         self._running: list[subprocess.Popen[bytes]] = []
 
     def run(self, command: list[str], environment: dict[str, str], output: IO[bytes]) -> int:
-        child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
-        self._running.append(child)
+        with self._starting:
+            if self.stopping:
+                return 1
+            child = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env=environment
+            )
+            self._running.append(child)
         return child.wait()
 
     def stop(self) -> None:
         """Let every process write its checkpoint and end."""
-        self.stopping = True
-        for child in self._running:
-            if child.poll() is None:
-                child.terminate()
+        with self._starting:
+            self.stopping = True
+            for child in self._running:
+                if child.poll() is None:
+                    child.terminate()
 
 
 @contextmanager

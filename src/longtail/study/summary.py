@@ -109,10 +109,9 @@ def _reference(config: StudyConfig, row: Row, rows: Sequence[Row]) -> Row | None
     if fixed is None:
         fixed = {axis: next(iter(values)) for axis, values in list(config.axes.items())[:1]}
     wanted = {**row.first.cell.values, **fixed}
-    for other in rows:
-        if other.first.cell.values == wanted and other.first.variant == "stage1":
-            return None if other is row else other
-    return None
+    there = {other.first.variant: other for other in rows if other.first.cell.values == wanted}
+    other = there.get("stage1") or there.get(row.first.variant)
+    return None if other is row else other
 
 
 def _differences(
