@@ -84,7 +84,8 @@ class _TrainJob:
     def last_lines(self) -> str:
         pods = self._nodes()
         failed = [pod for pod in pods if pod["status"].get("phase") == "Failed"] or pods
-        return "\n".join(f"{_name(pod)}, last lines:\n{self._log(pod, 20)}" for pod in failed[:2])
+        # Torchrun's own last words are some forty lines, after those that give the reason.
+        return "\n".join(f"{_name(pod)}, last lines:\n{self._log(pod, 60)}" for pod in failed[:2])
 
     def _found(self) -> dict[str, Any] | None:
         answer = self._cluster.call("GET", f"{self._all}/{self.name}", fine=(404,))

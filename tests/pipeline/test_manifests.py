@@ -280,6 +280,12 @@ def test_network_policies_let_through_what_each_part_needs_and_no_more(everythin
         ("postgres-backup", "object-store"),
         ("bucket", "object-store"),
     }
+    [runtime] = [m for m in everything["dev"] if m["kind"] == "TrainingRuntime"]
+    [job] = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    labels = job["template"]["spec"]["template"]["metadata"]["labels"]
+    node = {"namespace": "kubeflow", "labels": labels}
+    assert allowed(policies, node, node, 29400) and not allowed(policies, step, node, 29400)
+    assert allowed(policies, node, parts["object-store"], 8333)
     assert allowed(policies, step, kfp, 8887)
     assert not allowed(policies, stranger, step, 8080)
 
