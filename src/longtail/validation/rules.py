@@ -17,7 +17,7 @@ def schema_rules() -> list[Rule]:
             "schema",
             ("expected", "found"),
             bound="columns and types of the tables and keys of the profile are as documented",
-            fix=f"{_INGEST_AGAIN}; the formats are in longtail/artifacts.py",
+            fix=f"{_INGEST_AGAIN}; the formats are in longtail/artifacts",
             show=("file", "field"),
         )
     ]
