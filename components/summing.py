@@ -2,8 +2,11 @@
 
 import json
 import logging
+import re
+import urllib.error
 import urllib.request
 from datetime import datetime
+from http.client import HTTPException
 from typing import Any
 
 from components import ALWAYS, STEPS
@@ -70,7 +73,7 @@ def _text(content: dict[str, Any]) -> str:
         as_what = "no version" if version == "none" else f"{registered['name']} version {version}"
         parts.append(f"verdict {registered['outcome']}, {as_what} ({registered['aliases']})")
     if content["error"]:
-        parts.append(content["error"])
+        parts.append(content["error"].splitlines()[0])
     if not content["steps"]:
         parts.append("set resources.state to see what each step did")
         return "; ".join(parts)
@@ -86,7 +89,10 @@ def _text(content: dict[str, Any]) -> str:
 
 def markdown(content: dict[str, Any]) -> str:
     """Return a summary as a page for people."""
-    lines = [f"# {content['text']}", ""]
+    lines = [f"# {_literally(content['text'])}", ""]
+    if content["error"]:
+        # Indented, it is shown as it is, whatever it holds.
+        lines += [*(f"    {line}" for line in content["error"].splitlines()), ""]
     if content["steps"]:
         lines += ["| step | | minutes | GPU minutes | peak memory |", "|---|---|---|---|---|"]
     for row in content["steps"]:
@@ -95,18 +101,31 @@ def markdown(content: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _literally(text: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text)
+
+
 def _gigabytes(row: dict[str, Any]) -> str:
     peak = row["peak_memory_bytes"]
     return "" if peak is None else f"{peak / 1e9:.1f} GB"
 
 
 def post(url: str, content: dict[str, Any]) -> None:
-    """Send a summary as JSON; its `text` is what chat services show. A failure is a warning."""
-    request = urllib.request.Request(
-        url, data=json.dumps(content).encode(), headers={"Content-Type": "application/json"}
-    )
+    """Send a summary as JSON; its `text` is what chat services show.
+
+    A failure is a warning, which does not repeat the URL: with many services it is the password.
+    """
     try:
+        request = urllib.request.Request(
+            url, data=json.dumps(content).encode(), headers={"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=30):
             pass
-    except (OSError, ValueError) as error:
-        log.warning("the webhook did not take the summary: %s", error)
+    except (OSError, ValueError, HTTPException) as error:
+        status = f" {error.code}" if isinstance(error, urllib.error.HTTPError) else ""
+        log.warning(
+            "the webhook did not take the summary: %s%s; check the secret that gives "
+            "LONGTAIL_WEBHOOK",
+            type(error).__name__,
+            status,
+        )

@@ -8,14 +8,14 @@ import longtail
 from longtail.commands.provenance import git_state
 
 
-def code_revision(image: str = "") -> str:
-    """Return a digest of the packages that the steps run, with the image's digest if it has one.
+def code_revision(*images: str) -> str:
+    """Return a digest of the packages that the steps run, with the digests of their images.
 
     It is what a cached result depends on: other code, or the same code in another image, is
     another revision.
 
     Args:
-        image: reference of the image with its digest (`name@sha256:...`), or an image id.
+        images: references with a digest (`name@sha256:...`), or image ids; tags say nothing.
     """
     digest = hashlib.sha256()
     for package in (longtail, components):
@@ -24,9 +24,8 @@ def code_revision(image: str = "") -> str:
             if file.is_file() and "__pycache__" not in file.parts:
                 digest.update(f"{root.name}/{file.relative_to(root).as_posix()}\0".encode())
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
-    own = digest.hexdigest()[:16]
-    _, _, pinned = image.rpartition("sha256:")
-    return f"{own}-{pinned[:16]}" if "sha256:" in image else own
+    pinned = sorted({image.rpartition("sha256:")[2] for image in images if "sha256:" in image})
+    return "-".join(part[:16] for part in (digest.hexdigest(), *pinned))
 
 
 def git_revision() -> str:

@@ -77,6 +77,22 @@ def test_what_a_run_would_miss_is_refused_before_it_starts(api, tmp_path):
     run(tmp_path, *command)
 
 
+def test_code_rev_is_of_the_images_that_the_package_names(api, directory, tmp_path):
+    run(directory, "longtail", "pipeline", "compile", "--out", str(tmp_path / "training.yaml"))
+    shutil.copy(ROOT / "params.yaml", tmp_path)  # whose images have other names
+    output = run(tmp_path, "longtail", "pipeline", "submit", "--package", "training.yaml")
+    arguments = api.held["runs"][started(output)]["runtime_config"]["parameters"]
+    assert re.fullmatch(f"[0-9a-f]{{16}}-{'0' * 16}", arguments["code_rev"])
+
+
+@pytest.mark.parametrize("command", [("submit",), ("schedule", "--cron", "0 0 3 * * *")])
+def test_the_endpoint_is_asked_for_before_anything_is_compiled(command, tmp_path, monkeypatch):
+    monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with pytest.raises(AssertionError, match="No KFP endpoint"):
+        run(tmp_path, "longtail", "pipeline", *command)
+
+
 def test_status_of_the_newest_run_tells_what_new_images_changed(api, directory):
     first = started(run(directory, "longtail", "pipeline", "submit"))
     finish(api, first, anew=set())

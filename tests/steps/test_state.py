@@ -79,6 +79,35 @@ def test_checkpoints_are_uploaded_while_the_body_works(bucket: str):
             wait_until(lambda content=content: fetched(state, directory) == content)
 
 
+def test_a_store_that_refuses_at_the_end_costs_no_finished_body(bucket: str, tmp_path, caplog):
+    open_state(bucket).store("checkpoints/k/training.pt", written(tmp_path / "t", b"epoch 1"))
+    with mirrored(bucket, "checkpoints/k", seconds=60) as directory:
+        (directory / "training.pt").unlink()
+        delete_bucket()
+    assert "checkpoints/k" in caplog.text and "create it" in caplog.text
+
+
+def delete_bucket() -> None:
+    boto3.resource("s3").Bucket("bucket").objects.delete()
+    boto3.client("s3").delete_bucket(Bucket="bucket")
+
+
+@pytest.mark.parametrize("act", ["names", "store", "fetch"])
+def test_every_refusal_says_what_to_do(act, bucket: str, tmp_path, monkeypatch):
+    asked = {
+        "names": lambda state: state.names(""),
+        "store": lambda state: state.store("a", written(tmp_path / "a", b"")),
+        "fetch": lambda state: state.fetch("a", tmp_path / "b"),
+    }[act]
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # has the credentials
+    with pytest.raises(LongtailError, match="no complete credentials"):
+        asked(open_state(bucket))
+
+
 def fetched(state, directory: Path) -> bytes | None:
     if not state.names("checkpoints/k/"):
         return None
@@ -95,7 +124,7 @@ def wait_until(condition) -> None:
 
 
 def test_a_bucket_that_is_not_there_is_an_error_for_the_user(bucket: str):
-    with pytest.raises(LongtailError, match=r"resources\.state"):
+    with pytest.raises(LongtailError, match=r"bucket's name, or create it.*resources\.state"):
         open_state("s3://nowhere/state").names("")
     with pytest.raises(LongtailError, match="Use a directory or s3://"):
         open_state("gs://bucket/state")

@@ -92,4 +92,10 @@ def test_the_webhook_gets_the_summary_and_may_be_out_of_order(caplog):
     server.server_close()
     assert received == [{"text": "done"}]
     summing.post(url, {"text": "again"})
-    assert "did not take the summary" in caplog.text
+    assert "did not take the summary: URLError" in caplog.text
+
+
+def test_a_webhook_that_is_wrong_is_not_repeated_in_the_log(caplog):
+    for url in ("hooks.example/T00/xyzzy", "https://hooks example/xyzzy", "http://[xyzzy"):
+        summing.post(url, {"text": "done"})
+    assert caplog.text.count("did not take the summary") == 3 and "xyzzy" not in caplog.text

@@ -91,6 +91,15 @@ def test_without_a_state_it_says_what_to_set():
     assert "resources.state" in content["text"]
 
 
+def test_an_error_of_many_lines_is_one_line_in_the_text_and_whole_on_the_page():
+    error = "2 rules are broken\n  # min_train_per_class: `a_b`"
+    content = summary({"validate": record(finished=False, error=error)}, state="FAILED")
+    assert "\n" not in content["text"] and "2 rules are broken;" in content["text"]
+    heading, _, *rest = markdown(content).splitlines()
+    assert heading.startswith("# ") and content["run"] in heading
+    assert rest[:2] == ["    2 rules are broken", "      # min_train_per_class: `a_b`"]
+
+
 def test_the_page_has_a_row_for_every_step():
     page = markdown(summary({step: record() for step in STEPS}))
     assert all(f"| {step} | ran |" in page for step in STEPS)

@@ -55,8 +55,8 @@ def submit(
     from pipelines import client
     from pipelines.endpoint import connect
 
+    connection = connect(endpoint, namespace=namespace)
     with _package(package, params, allow_tag=allow_tag) as sent:
-        connection = connect(endpoint, namespace=namespace)
         run_id = client.submit(
             connection,
             sent,
@@ -92,8 +92,8 @@ def schedule(
     from pipelines import client
     from pipelines.endpoint import connect
 
+    connection = connect(endpoint, namespace=namespace)
     with _package(package, params, allow_tag=allow_tag) as sent:
-        connection = connect(endpoint, namespace=namespace)
         schedule_id = client.schedule(
             connection,
             sent,
@@ -147,11 +147,9 @@ def _arguments(package: Package, params: Path, data_rev: str) -> dict[str, Any]:
     """
     from longtail.errors import LongtailError
     from longtail.io.versioning import pointed_md5
-    from pipelines.parameters import read_resources
     from pipelines.revision import code_revision, git_revision
 
-    image = read_resources(params).cpu.image
-    revisions = {"code_rev": code_revision(image), "git_commit": git_revision()}
+    revisions = {"code_rev": code_revision(*package.images), "git_commit": git_revision()}
     known = {name: value for name, value in revisions.items() if name in package.parameters}
     if not data_rev:
         return known

@@ -23,7 +23,7 @@ def mirrored(uri: str, name: str, *, seconds: float = 5.0) -> Iterator[Path]:
     what is kept: files that the body removed are removed there, too.
 
     Files are expected to be replaced as a whole; those whose name starts with a dot are not kept.
-    An upload that fails while the body runs is a warning, since the body's work is worth more.
+    What cannot be kept, or removed at the end, is a warning: the body's work is worth more.
     """
     state = open_state(uri)
     if isinstance(state, LocalState):
@@ -66,9 +66,12 @@ class _Mirror:
                 log.warning("the checkpoint was not kept, trying again: %s", error)
 
     def finish(self) -> None:
-        self._keep()
-        for file in self._kept.keys() - self._files().keys():
-            self._state.remove(f"{self._name}/{file}")
+        try:
+            self._keep()
+            for file in self._kept.keys() - self._files().keys():
+                self._state.remove(f"{self._name}/{file}")
+        except LongtailError as error:
+            log.warning("%s in the state is not what this run left: %s", self._name, error)
 
     def _keep(self) -> None:
         for file, version in self._files().items():

@@ -14,6 +14,7 @@ from longtail.artifacts import Images
 from longtail.config.ingest import S3Config
 from longtail.errors import LongtailError
 from longtail.files import file_digest, whole_directory, write_json
+from longtail.io.refusals import advice
 from longtail.io.s3 import s3_client
 from longtail.progress import progress
 
@@ -94,9 +95,9 @@ class _Store:
                 )
         except (BotoCoreError, Boto3Error, ClientError) as error:
             raise LongtailError(
-                f"{self._url}: {error}. Check the bucket, AWS_ENDPOINT_URL "
-                f"({self._client.meta.endpoint_url}) and the credentials, then publish again: "
-                "what has been uploaded is not uploaded twice"
+                f"{self._url} at {self._client.meta.endpoint_url}: {error}. "
+                f"{advice(error, client=self._client)}. Then publish again: what has been uploaded "
+                "is not uploaded twice"
             ) from error
 
     def _size(self, key: str) -> int | None:

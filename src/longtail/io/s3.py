@@ -19,6 +19,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from longtail.config.ingest import S3Config
 from longtail.errors import LongtailError
 from longtail.imaging import BadImage
+from longtail.io.refusals import advice
 from longtail.sources.collection import Entry, check_relative
 
 T = TypeVar("T")
@@ -142,16 +143,7 @@ class S3Storage:
                 f"The server is overloaded or broken ({self._config.max_attempts} attempts). Lower "
                 "ingest.s3.concurrency or start again later: what has been fetched is kept"
             )
-        if self._anonymous:
-            return (
-                "No credentials were found, so the requests were anonymous. Set AWS_ACCESS_KEY_ID "
-                "and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-            )
-        return "Check the bucket's name and the rights of the credentials"
-
-    @property
-    def _anonymous(self) -> bool:
-        return self._client.meta.config.signature_version is UNSIGNED
+        return advice(error, client=self._client)
 
     def _directory(self, path: str) -> Path:
         key = hashlib.sha256(f"{self._bucket}/{self._prefix}{path}".encode()).hexdigest()

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from longtail.errors import LongtailError
 from longtail.files import read_json, whole_file, write_json
+from longtail.io.refusals import advice
 
 
 class State(Protocol):
@@ -104,6 +105,7 @@ class S3State:
             raise LongtailError(f"No bucket in {uri}; write s3://bucket/prefix")
         self._uri, self._bucket = uri, bucket
         self._prefix = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
+        self._client: Any = None
         with self._explained():
             retries = Config(retries={"total_max_attempts": 5, "mode": "standard"})
             self._client = boto3.client("s3", config=retries)
@@ -134,6 +136,6 @@ class S3State:
             yield
         except (BotoCoreError, Boto3Error, ClientError, ValueError) as error:
             raise LongtailError(
-                f"{self._uri}: {error}. Check resources.state, AWS_ENDPOINT_URL, and that the "
-                "credentials may list, read, write and delete there"
+                f"{self._uri}: {error}. {advice(error, client=self._client)}. It is "
+                "resources.state, where pods list, read, write and delete"
             ) from error
