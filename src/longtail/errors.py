@@ -1,6 +1,8 @@
 """The one exception that is meant for the user's eyes, and what their texts may hold."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class LongtailError(Exception):
@@ -9,6 +11,18 @@ class LongtailError(Exception):
     The command line prints the message alone and exits with status 1. Anything else that is raised
     is a defect of this package and keeps its traceback.
     """
+
+
+@contextmanager
+def missing_files_explained() -> Iterator[None]:
+    """Make a `LongtailError` of the error that a file is missing: a step was not run before."""
+    try:
+        yield
+    except FileNotFoundError as error:  # pyarrow and safetensors have the path in the text alone
+        path = error.filename or str(error).removeprefix("No such file or directory: ")
+        raise LongtailError(
+            f"{path} does not exist; if a step writes it, run that step first"
+        ) from error
 
 
 def first_few(offenders: list[str], *, limit: int = 5) -> str:

@@ -50,9 +50,14 @@ def load_section(params: Path, name: str, model: type[S]) -> S:
         raise LongtailError(f"{params} does not exist; give the parameter file with --params")
     try:
         content = yaml.safe_load(params.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise LongtailError(f"{params} is not valid YAML: {error}") from None
-    for unknown in sorted(set(content) - set(SECTIONS)):
+    if not isinstance(content, dict):
+        raise LongtailError(
+            f"{params} must be a mapping of sections, as `split: {{seed: 1}}`, "
+            f"but is {repr(content)[:60]}"
+        )
+    for unknown in sorted(str(name) for name in content if name not in SECTIONS):
         raise LongtailError(
             f"{params}: unknown section `{unknown}`{nearest(unknown, list(SECTIONS))}"
         )

@@ -25,21 +25,64 @@ def parse(model: type[S], values: dict[str, Any], *, where: str) -> S:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(model, problem) for problem in error.errors()]
+        by_place: dict[str, list[Any]] = {}
+        for problem in error.errors():
+            by_place.setdefault(_place(values, problem), []).append(problem)
+        lines = [
+            _explain(model, place, problem)
+            for place, problems in by_place.items()
+            for problem in _meant(problems)
+        ]
         raise LongtailError(f"{where}:\n  " + "\n  ".join(lines)) from None
 
 
-def _explain(model: type[Section], problem: Any) -> str:
-    place = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
+def _place(values: Any, problem: Any) -> str:
+    """Path of a problem as the file has it: the tags and alternatives of a union are no keys."""
+    parts = []
+    for part in problem["loc"]:
+        keys = values if isinstance(values, dict) else range(_length(values))
+        if part in keys:
+            values = values[part]
+            parts.append(str(part))
+    if problem["type"] == "missing":
+        parts.append(str(problem["loc"][-1]))
+    return ".".join(parts)
+
+
+def _length(values: Any) -> int:
+    return len(values) if isinstance(values, list | tuple) else 0
+
+
+def _meant(problems: list[Any]) -> list[Any]:
+    """Of what alternatives say of one value, what was meant: a word is compared with words."""
+    words = [problem for problem in problems if problem["type"] == "literal_error"]
+    others = [problem for problem in problems if problem["type"] != "literal_error"]
+    is_word = isinstance(problems[0]["input"], str)
+    return (words or others) if is_word else (others or words)
+
+
+def _explain(model: type[Section], place: str, problem: Any) -> str:
+    kind, value, context = problem["type"], problem["input"], problem.get("ctx", {})
+    if kind == "extra_forbidden":
         known = _fields_beside(model, problem["loc"])
         return f"unknown key `{place}`{nearest(str(problem['loc'][-1]), known)}"
-    if problem["type"] == "union_tag_invalid":
-        place = f"{place}.{problem['ctx']['discriminator'].strip(chr(39))}"
-        return _no_such_choice(place, problem["ctx"]["tag"], problem["ctx"]["expected_tags"])
-    if problem["type"] == "literal_error":
-        return _no_such_choice(place, problem["input"], problem["ctx"]["expected"])
-    return f"`{place}` is {problem['input']!r}: {problem['msg']}"
+    if kind == "union_tag_invalid":
+        place = f"{place}.{context['discriminator'].strip(chr(39))}"
+        return _no_such_choice(place, context["tag"], context["expected_tags"])
+    if kind == "union_tag_not_found":
+        tag = context["discriminator"].strip(chr(39))
+        known = [str(_tag(section)) for section in _sections_at(model, problem["loc"])]
+        return f"`{place}.{tag}` is missing; known: {', '.join(known)}"
+    if kind == "literal_error":
+        return _no_such_choice(place, value, context["expected"])
+    if kind == "missing":
+        return f"`{place}` is missing"
+    said = problem["msg"].removeprefix("Value error, ")
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        said = "must be a mapping, as `{key: value}`"
+    if isinstance(value, dict):  # it says which of its keys are wrong
+        return f"`{place}`: {said}" if place else said
+    return f"`{place}` is {value!r}: {said}" if place else f"{value!r}: {said}"
 
 
 def _no_such_choice(place: str, value: Any, choices: str) -> str:
@@ -48,9 +91,14 @@ def _no_such_choice(place: str, value: Any, choices: str) -> str:
 
 
 def _fields_beside(model: type[Section], location: tuple[int | str, ...]) -> list[str]:
-    """Names of the fields that stand where `location` points; union tags are steps in it too."""
+    """Names of the fields that stand where `location` points."""
+    return sorted({n for s in _sections_at(model, location[:-1]) for n in s.model_fields})
+
+
+def _sections_at(model: type[Section], location: tuple[int | str, ...]) -> list[type[Section]]:
+    """Sections that may stand where `location` points; union tags are steps in it too."""
     candidates: list[type[Section]] = [model]
-    for part in location[:-1]:
+    for part in location:
         deeper = [
             inner
             for candidate in candidates
@@ -59,7 +107,7 @@ def _fields_beside(model: type[Section], location: tuple[int | str, ...]) -> lis
         ]
         tagged = [c for c in candidates if _tag(c) == part]
         candidates = deeper or tagged or candidates
-    return sorted({name for candidate in candidates for name in candidate.model_fields})
+    return candidates
 
 
 def _sections_in(annotation: Any) -> list[type[Section]]:
