@@ -42,6 +42,8 @@ class Smoke:
 def check(tracker: Tracker, version: registry.Version, *, tolerance: float) -> Smoke:
     """Check a version against its evaluated logits `z`: `max|z' - z| <= tolerance max|z|`.
 
+    The maxima are over the classes that the model knows; the others have to be left out in both.
+
     Raises:
         Unreachable: the artifact could not be fetched, and trying again may help.
         LongtailError: it gives other logits, does not load, or has nothing to be checked by.
@@ -108,8 +110,8 @@ def _run(
         raise store_failure(f"{uri} cannot be fetched, {masked(lines[-1])}")
     if done.returncode:
         raise LongtailError(
-            f"{uri} cannot be loaded without pickles in a fresh process: {lines[-1]}; no alias was "
-            "moved. Register it again"
+            f"{uri} cannot be loaded without pickles in a fresh process: {masked(lines[-1])}; no "
+            "alias was moved. Register it again"
         )
     found: dict[str, float] = json.loads(out.read_text(encoding="utf-8"))
     return found
