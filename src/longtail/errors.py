@@ -33,5 +33,9 @@ def first_few(offenders: list[str], *, limit: int = 5) -> str:
 
 
 def masked(text: str) -> str:
-    """Replace the password in every URI of a text."""
-    return re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", text)
+    """Replace the password in every URI of a text.
+
+    Passwords with `/` or `@` in them should be quoted, but often are not: everything up to the last
+    `@` is taken for one, rather too much than too little.
+    """
+    return re.sub(r"(://[^/\s:]*):(?:(?!://)\S)+@", r"\1:***@", text)
