@@ -25,6 +25,7 @@ from longtail.files import file_digest, read_json
 
 
 def images(root: Path) -> dict[str, Any]:
+    """Counts of images and classes, what was kept out, and the digest of the manifest."""
     artifact = Images(root)
     classes = read_json(artifact.classes)
     return {
@@ -37,6 +38,7 @@ def images(root: Path) -> dict[str, Any]:
 
 
 def split(root: Path) -> dict[str, Any]:
+    """The law, images by part, classes by group, and the digests that name this split."""
     profile = read_json(Split(root).profile)
     classes = profile["classes"]
     groups = Counter(entry["group"] for entry in classes)
@@ -51,12 +53,14 @@ def split(root: Path) -> dict[str, Any]:
 
 
 def validation(root: Path) -> dict[str, Any]:
+    """How many rules there are, and how many were broken, as errors and as warnings."""
     rules = read_json(Validation(root).result)["rules"]
     broken = Counter(rule["level"] for rule in rules if rule["passed"] is False)
     return {"rules": len(rules), "errors": broken["error"], "warnings": broken["warning"]}
 
 
 def representation(root: Path) -> dict[str, Any]:
+    """What was trained, for how long, how well it does on val, and its digest."""
     artifact = Representation(root)
     content = read_json(artifact.description)
     keys = ("backbone", "loss", "sampler", "epochs", "best_epoch", "parameters", "multiply_adds")
@@ -68,6 +72,7 @@ def representation(root: Path) -> dict[str, Any]:
 
 
 def features(root: Path) -> dict[str, Any]:
+    """Images and views of train and val, and how many numbers describe an image."""
     artifact = Features(root)
     about: dict[str, Any] = {}
     for part in ("train", "val"):
@@ -77,17 +82,20 @@ def features(root: Path) -> dict[str, Any]:
 
 
 def classifier(root: Path) -> dict[str, Any]:
+    """The method, the one that val chose after a sweep, and its numbers on val."""
     content = read_json(Classifier(root).description)
     return {"method": content["method"], **_numbers(content["val"] or {})}
 
 
 def tau_norm(root: Path) -> dict[str, Any]:
+    """The variant that val chose, with its tau and its numbers on val."""
     content = read_json(TauNorm(root).choice)
     chosen = content["variants"][content["chosen"]]
     return {"chosen": content["chosen"], "select_by": content["select_by"], **_numbers(chosen)}
 
 
 def evaluation(root: Path) -> dict[str, Any]:
+    """The chosen variant's numbers on test, and the digest of all predictions."""
     report = read_json(Evaluation(root).report)
     return {
         "chosen": report["chosen"],
@@ -122,11 +130,13 @@ def group_confusion(root: Path) -> tuple[list[str], list[list[int]]]:
 
 
 def champion(root: Path) -> dict[str, Any]:
+    """Name, version, digest and variant of the champion, or `none`."""
     found = read_json(Champion(root).identity)["champion"]
     return {"champion": "none"} if found is None else {k: str(v) for k, v in found.items()}
 
 
 def verdict(root: Path) -> dict[str, Any]:
+    """The outcome, how many checks there were, and the names of those that failed."""
     content = read_json(Gate(root).verdict)
     failed = [check["name"] for check in content["checks"] if check["passed"] is False]
     return {
@@ -137,6 +147,7 @@ def verdict(root: Path) -> dict[str, Any]:
 
 
 def registration(root: Path) -> dict[str, Any]:
+    """Version and aliases in the registry, and the MLflow run."""
     content = read_json(Registration(root).record)
     return {
         "name": content["name"],

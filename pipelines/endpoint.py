@@ -39,9 +39,11 @@ class Endpoint:
     ui: str
 
     def run_link(self, run_id: str) -> str:
+        """Address of the page of a run."""
         return f"{self.ui}/#/runs/details/{run_id}"
 
     def schedule_link(self, schedule_id: str) -> str:
+        """Address of the page of a schedule."""
         return f"{self.ui}/#/recurringrun/details/{schedule_id}"
 
 

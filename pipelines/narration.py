@@ -28,6 +28,7 @@ class Narrator(io.TextIOBase):
         self._tell, self._people = tell, sys.stdout
 
     def write(self, text: str) -> int:
+        """Keep the text in the log; tell people of each whole line that matters to them."""
         self._log.write(text)
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:

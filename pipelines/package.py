@@ -25,10 +25,12 @@ class Package:
 
     @property
     def name(self) -> str:
+        """Name of the pipeline, the same for all its versions."""
         return str(self.spec["pipelineInfo"]["name"])
 
     @property
     def images(self) -> list[str]:
+        """Container images of the steps, each once, sorted."""
         executors = self.spec["deploymentSpec"]["executors"].values()
         return sorted({e["container"]["image"] for e in executors if "container" in e})
 

@@ -65,6 +65,7 @@ class RunStatus:
 
     @property
     def finished(self) -> bool:
+        """Whether nothing more will happen to this run."""
         return self.state in FINISHED
 
     @property

@@ -8,6 +8,8 @@ import typer
 
 
 class Average(StrEnum):
+    """What is averaged over the members."""
+
     logits = "logits"
     probabilities = "probabilities"
 

@@ -122,5 +122,6 @@ def _tag(section: type[Section]) -> str | None:
 
 
 def nearest(name: str, known: list[str]) -> str:
+    """Return the end of an error's sentence: the closest of the known names, else all of them."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean `{close[0]}`?" if close else f"; known: {', '.join(known)}"

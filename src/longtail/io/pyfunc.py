@@ -94,6 +94,7 @@ def _load_pyfunc(data_path: str) -> Served:
 
 @contextmanager
 def pickles_refused() -> Iterator[None]:
+    """Let MLflow unpickle nothing in the body, whatever the environment says outside of it."""
     name = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
     before = os.environ.get(name)
     os.environ[name] = "false"

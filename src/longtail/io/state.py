@@ -75,18 +75,22 @@ class LocalState:
         self.root = root
 
     def names(self, prefix: str) -> list[str]:
+        """See `State`; partly written files, which start with a dot, have no name."""
         files = (p for p in self.root.rglob("*") if p.is_file() and not p.name.startswith("."))
         names = (path.relative_to(self.root).as_posix() for path in files)
         return sorted(name for name in names if name.startswith(prefix))
 
     def fetch(self, name: str, into: Path) -> None:
+        """See `State`; FileNotFoundError if there is no such file."""
         into.write_bytes((self.root / name).read_bytes())
 
     def store(self, name: str, file: Path) -> None:
+        """See `State`."""
         with whole_file(self.root / name) as partial:
             partial.write_bytes(file.read_bytes())
 
     def remove(self, name: str) -> None:
+        """See `State`."""
         (self.root / name).unlink(missing_ok=True)
 
 
@@ -111,6 +115,7 @@ class S3State:
             self._client = boto3.client("s3", config=retries)
 
     def names(self, prefix: str) -> list[str]:
+        """See `State`; page by page."""
         with self._explained():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._prefix + prefix
@@ -119,14 +124,17 @@ class S3State:
         return sorted(key.removeprefix(self._prefix) for key in keys)
 
     def fetch(self, name: str, into: Path) -> None:
+        """See `State`."""
         with self._explained():
             self._client.download_file(self._bucket, self._prefix + name, str(into))
 
     def store(self, name: str, file: Path) -> None:
+        """See `State`; an object appears whole."""
         with self._explained():
             self._client.upload_file(str(file), self._bucket, self._prefix + name)
 
     def remove(self, name: str) -> None:
+        """See `State`."""
         with self._explained():
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
 

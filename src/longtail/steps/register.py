@@ -46,6 +46,7 @@ class Inputs:
 
     @property
     def candidate(self) -> registry.Candidate:
+        """What the gate judged: digest and variant."""
         return registry.Candidate(**self.verdict["candidate"])
 
     @property

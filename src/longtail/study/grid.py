@@ -31,6 +31,7 @@ class Cell:
 
     @property
     def name(self) -> str:
+        """What it is called in messages: its row and its seed."""
         return f"{self.row}, seed {self.seed}"
 
 

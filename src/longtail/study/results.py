@@ -33,6 +33,7 @@ class Result:
 
     @property
     def label(self) -> str:
+        """What its row is called: the cell, and which head if it is not stage 1's."""
         return self.cell.row if self.variant == "stage1" else f"{self.cell.row} / {self.variant}"
 
     @property
@@ -43,6 +44,7 @@ class Result:
 
     @property
     def val(self) -> float:
+        """Balanced accuracy on val."""
         choice = read_json(self.tau_norm.choice)["variants"][self.variant]
         return float(choice["val_balanced_accuracy"])
 
@@ -66,6 +68,7 @@ class Row:
 
     @cached_property
     def labels(self) -> "np.ndarray[Any, np.dtype[np.integer[Any]]]":
+        """Labels `[N]` of the test images."""
         return np.asarray(_predictions(self.first)["label"])
 
     def accuracy(self, group: str) -> list[float | None]:
@@ -75,6 +78,7 @@ class Row:
 
     @property
     def seeds(self) -> list[int]:
+        """Seeds of the results, in the same order."""
         return [result.cell.seed for result in self.results]
 
 

@@ -47,6 +47,7 @@ class Task:
 
     @property
     def done(self) -> bool:
+        """Whether the result is there; a step's result appears whole."""
         return self.out.is_dir()
 
     @property
