@@ -56,8 +56,10 @@ class Podman:
             "CONTAINERS_CONF": str(settings),
             "TMPDIR": str(temporary),  # build caches too
         }
-        self._command = ["podman"]
-        for option in ("root", "runroot", "tmpdir", "network-config-dir", "volumepath"):
+        # Podman wants fewer than 50 characters here, and pytest's own directories may have more.
+        self._runroot = Path(tempfile.mkdtemp(prefix="podman-", dir="/tmp"))
+        self._command = ["podman", "--runroot", str(self._runroot)]
+        for option in ("root", "tmpdir", "network-config-dir", "volumepath"):
             (directory / option).mkdir()
             self._command += [f"--{option}", str(directory / option)]
 
@@ -128,7 +130,9 @@ class Podman:
         self("pod", "rm", "--all", "--force", "--time=0", check=False)
         self("rm", "--all", "--force", "--time=0", check=False)
         self("system", "reset", "--force", check=False)
-        shutil.rmtree(self._directory, ignore_errors=True)
+        subprocess.run(["umount", str(self._directory / "root" / "overlay")], capture_output=True)
+        for directory in (self._directory, self._runroot):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def build_image(podman: Podman, *, target: str, revision: str) -> str:
