@@ -147,12 +147,19 @@ def history(params: Params = DEFAULT_PARAMS, model: Model = None, as_json: Json 
 
 
 def register_config(params: Path, model: str | None) -> "RegisterConfig":
-    """Read the section `register`, with another model if one is named."""
+    """Read the section `register`, with another model if one is named.
+
+    Raises:
+        LongtailError: there is no local database to find it in.
+    """
     from longtail.config.params import load_section
     from longtail.config.promotion import RegisterConfig
+    from longtail.io.database import require_existing
 
     config = load_section(params, "register", RegisterConfig)
-    return config if model is None else config.model_copy(update={"model_name": model})
+    config = config if model is None else config.model_copy(update={"model_name": model})
+    require_existing(config.tracking_uri, wanted=config.model_name)
+    return config
 
 
 def _tell(name: str, change: "Change") -> None:

@@ -17,7 +17,7 @@ from requests import HTTPError, RequestException
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from longtail.errors import LongtailError, masked
-from longtail.io.database import opening
+from longtail.io.database import opening, require_answer
 
 # A fresh database, and an environment without pip, are announced with lines that look like trouble.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
@@ -32,11 +32,12 @@ T = TypeVar("T")
 
 MLFLOW_FAILURES = (MlflowException, SQLAlchemyError, RequestException)
 STORE_FAILURES = (Boto3Error, BotoCoreError, ClientError)
-# Ours are spread over minutes (`persistently`); MLflow's own seven would hide them.
+# MLflow's own seven take minutes; where there is time for that, ours are told (`persistently`).
 HTTP_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 LONGEST_WAIT = 30.0
 
 _NO_ANSWER = re.compile(r"failed with (timeout )?exception|Connection|timed out|starting up", re.I)
+_WRONG_PASSWORD = re.compile(r"authentication failed|no password supplied|Access denied for user")
 _S3_REFUSAL = re.compile(
     r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|Forbidden|\(40[13]\)|Unable to locate "
     r"credentials|PartialCredentials"
@@ -59,19 +60,33 @@ class Unreachable(LongtailError):
 def connect(tracking_uri: str) -> Iterator[Tracker]:
     """Open the tracking store and registry at `tracking_uri`; a local database is created.
 
+    One that is away is told within seconds, unless MLFLOW_HTTP_REQUEST_MAX_RETRIES says otherwise.
+
     Raises:
         Unreachable: MLflow, or the store of its artifacts, does not answer.
         LongtailError: it refused the credentials, or what was asked of it.
     """
     try:
+        with _few_http_retries():
+            yield _opened(tracking_uri)
+    except (*MLFLOW_FAILURES, *STORE_FAILURES) as error:
+        raise _explained(error, masked(tracking_uri)) from error
+
+
+def _opened(tracking_uri: str) -> Tracker:
+    try:
         with opening(tracking_uri):
+            require_answer(tracking_uri)
             mlflow.set_tracking_uri(tracking_uri)
             mlflow.set_registry_uri(tracking_uri)
             client = mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
             client.search_experiments(max_results=1)
-        yield Tracker(tracking_uri, client)
-    except (*MLFLOW_FAILURES, *STORE_FAILURES) as error:
-        raise _explained(error, masked(tracking_uri)) from error
+    except ImportError as error:
+        raise LongtailError(
+            f"there is no driver for MLflow's database {masked(tracking_uri)}: {error}; write "
+            "register.tracking_uri as postgresql+psycopg2://user:password@host/database"
+        ) from error
+    return Tracker(tracking_uri, client)
 
 
 def persistently(
@@ -116,6 +131,11 @@ def _explained(error: Exception, uri: str) -> LongtailError:
     response = error.response if isinstance(error, HTTPError) else None
     status = None if response is None else response.status_code
     code = getattr(error, "error_code", None)
+    if isinstance(error, OperationalError) and _WRONG_PASSWORD.search(reason):
+        return LongtailError(
+            f"MLflow's database {uri} refused the credentials: {reason}; correct user and password "
+            "in register.tracking_uri"
+        )
     if code == "UNAUTHENTICATED" or status == 401:
         return LongtailError(
             f"MLflow at {uri} refused the credentials: set MLFLOW_TRACKING_USERNAME and "

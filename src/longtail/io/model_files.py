@@ -9,7 +9,7 @@ import mlflow.artifacts
 
 from longtail.errors import LongtailError
 from longtail.io.connection import connect
-from longtail.io.database import sqlite_file
+from longtail.io.database import require_existing
 from longtail.io.pyfunc import FACTS
 
 REGISTERED = "models:/"
@@ -29,12 +29,7 @@ def model_directory(model: str, *, tracking_uri: str) -> Iterator[Path]:
         _require_ours(Path(model), model)
         yield Path(model)
         return
-    database = sqlite_file(tracking_uri)
-    if database is not None and not database.is_file():
-        raise LongtailError(
-            f"{model}: there is no MLflow database {database}; set register.tracking_uri in the "
-            "parameter file, or run the flow first"
-        )
+    require_existing(tracking_uri, wanted=model)
     with tempfile.TemporaryDirectory() as scratch:
         with connect(tracking_uri):
             local = Path(mlflow.artifacts.download_artifacts(artifact_uri=model, dst_path=scratch))
