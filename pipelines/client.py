@@ -97,17 +97,13 @@ def schedule(
         raise LongtailError(f"cron {cron!r} must have six fields, seconds first, as `0 0 3 * * *`")
     check_arguments(package, arguments)
     experiment_id = find_experiment(endpoint, experiment, create=create_experiment)
-    client = endpoint.client
-    with in_plain_words(endpoint.ui):
-        listed = client.list_recurring_runs(
-            experiment_id=experiment_id, filter=_named(name), page_size=_PAGE
-        )
-        present = [run.recurring_run_id for run in listed.recurring_runs or ()]
+    present = _schedules(endpoint, experiment_id, name)
     if present and not replace:
         raise LongtailError(
             f"There is a schedule {name} already ({first_few(present)}); --replace ends it"
         )
     pipeline_id, version_id = upload(endpoint, package)
+    client = endpoint.client
     with in_plain_words(endpoint.ui):
         made = client.create_recurring_run(
             experiment_id,
@@ -123,6 +119,15 @@ def schedule(
         for old in present:
             client.delete_recurring_run(old)
     return str(made.recurring_run_id)
+
+
+def _schedules(endpoint: Endpoint, experiment_id: str, name: str) -> list[str]:
+    """Ids of the schedules of a name."""
+    with in_plain_words(endpoint.ui):
+        listed = endpoint.client.list_recurring_runs(
+            experiment_id=experiment_id, filter=_named(name), page_size=_PAGE
+        )
+    return [run.recurring_run_id for run in listed.recurring_runs or ()]
 
 
 def status(endpoint: Endpoint, run_id: str) -> RunStatus:

@@ -2,12 +2,15 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from longtail.commands.steps import DEFAULT_PARAMS
 from longtail.config.section import S
+
+if TYPE_CHECKING:
+    from longtail.steps.predict import Summary
 
 Model = Annotated[
     str, typer.Option(help="models:/name@alias, models:/name/version, or a model's directory.")
@@ -64,13 +67,7 @@ def predict(
             estimate=estimate_prior,
             trained_balanced=None if trained_as is None else trained_as is Trained.balanced,
         )
-    predicted = ", ".join(f"{name} {count}" for name, count in summary.groups.items())
-    typer.echo(f"{summary.images} images, {summary.failed} of them not readable")
-    typer.echo(f"Predicted by group of the class: {predicted or 'nothing'}")
-    if estimate_prior and summary.prior is not None:
-        common = sorted(summary.prior.items(), key=lambda pair: -pair[1])[:5]
-        shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in common)
-        typer.echo(f"Estimated shares, the largest first: {shares}")
+    _tell(summary, estimated=estimate_prior)
     typer.echo(str(out))
 
 
@@ -88,6 +85,16 @@ def export_onnx(
     with model_directory(model, tracking_uri=uri) as directory:
         difference = write(directory, out)
     typer.echo(f"{out}: logits within {difference:.1e} of torch's, relative to the largest")
+
+
+def _tell(summary: "Summary", *, estimated: bool) -> None:
+    predicted = ", ".join(f"{name} {count}" for name, count in summary.groups.items())
+    typer.echo(f"{summary.images} images, {summary.failed} of them not readable")
+    typer.echo(f"Predicted by group of the class: {predicted or 'nothing'}")
+    if estimated and summary.prior is not None:
+        common = sorted(summary.prior.items(), key=lambda pair: -pair[1])[:5]
+        shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in common)
+        typer.echo(f"Estimated shares, the largest first: {shares}")
 
 
 def _section(params: Path, name: str, model: type[S]) -> S:

@@ -48,7 +48,11 @@ def search(
         )
     result = read_json(Search(out).result)
     _tell(result, out)
-    found = settings(result)
+    _apply_or_offer(params, settings(result), apply=apply)
+    log_search(register.tracking_uri, register.experiment, result, Search(out))
+
+
+def _apply_or_offer(params: Path, found: dict[str, float], *, apply: bool) -> None:
     if apply:
         set_parameters(params, found)
         typer.echo(f"{params} has them now; `dvc repro` fits all training images.")
@@ -56,7 +60,6 @@ def search(
         # ++ sets a key whether the parameter file has it or not.
         changes = " ".join(f"-S ++{key}={value}" for key, value in found.items())
         typer.echo(f"Fit all training images with them: dvc exp run {changes}")
-    log_search(register.tracking_uri, register.experiment, result, Search(out))
 
 
 def settings(result: dict[str, Any]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,16 @@ from longtail.report.table import TITLES
 HELD = 32  # images by which a registered model is checked
 
 
+@dataclass(frozen=True)
+class _Model:
+    """The backbone with everything that reads its features."""
+
+    backbone: nn.Module
+    description: dict[str, Any]  # `representation.json`
+    heads: dict[str, Head]  # by variant
+    above: Head | None  # of the super-classes
+
+
 def evaluate(
     config: EvaluateConfig,
     *,
@@ -56,26 +67,17 @@ def evaluate(
         LongtailError: the model was trained on another split than `profile` describes, `test` is
             not of that split, or logits are not finite.
     """
-    choice = read_json(TauNorm(tau_norm).choice)
-    backbone, description = load_backbone(
-        Representation(representation), test_time_flip=choice["test_time_flip"]
-    )
+    stage1, post_hoc = Representation(representation), TauNorm(tau_norm)
+    choice = read_json(post_hoc.choice)
+    model = _load(stage1, post_hoc, test_time_flip=choice["test_time_flip"])
+    _check_split(model.description, representation, profile)
     split = read_json(profile)
-    if description["split"] != file_digest(profile):
-        raise LongtailError(
-            f"{representation} was trained on another split than {profile}, so its training images "
-            "may be in this test; run represent again"
-        )
-    store = ImageStore(Images(images), test, size=description["image_size"])
+    store = ImageStore(Images(images), test, size=model.description["image_size"])
     _check_test(store, split, test)
-    heads = load_heads(TauNorm(tau_norm).heads)
-    above = _super_head(Representation(representation), description)
-    outcomes, super_predictions = _measure(
-        store, backbone, heads, above, description, batch_size=config.batch_size
-    )
+    outcomes, super_predictions = _measure(store, model, batch_size=config.batch_size)
     report = build_report(
         outcomes,
-        weight_norms=_weight_norms(heads),
+        weight_norms=_weight_norms(model.heads),
         choice=choice,
         profile=split,
         test_digest=file_digest(test),
@@ -83,23 +85,37 @@ def evaluate(
         confidence=config.confidence,
         bins=config.calibration_bins,
     )
-    held = _held(store, backbone, heads, description)
-    report["super_classes"] = _levels(description, outcomes, super_predictions)
-    examples = _examples(store, test, outcomes[report["chosen"]], report, limit=config.examples)
+    report["super_classes"] = _levels(model.description, outcomes, super_predictions)
+    chosen = outcomes[report["chosen"]]
+    held = _held(store, model)
+    examples = _examples(store, test, chosen, report, limit=config.examples)
     with whole_directory(out) as directory:
         artifact = Evaluation(directory)
-        write_json(artifact.report, report)
-        write_json(artifact.metrics, flat_metrics(report))
-        pq.write_table(_predictions(test, outcomes), artifact.predictions)
-        pq.write_table(examples, artifact.examples)
-        save_file(held, artifact.held)
+        _write(artifact, report, _predictions(test, outcomes), examples, held)
         _write_plots(
             artifact.plots,
             report,
-            outcomes[report["chosen"]],
-            stage1=Representation(representation),
+            chosen,
+            stage1=stage1,
             stage2=Classifier(classifier),
-            tau_norm=TauNorm(tau_norm),
+            tau_norm=post_hoc,
+        )
+
+
+def _load(stage1: Representation, post_hoc: TauNorm, *, test_time_flip: bool) -> _Model:
+    """The model, on the device that will run it."""
+    backbone, description = load_backbone(stage1, test_time_flip=test_time_flip)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    backbone = backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    above = load_heads(stage1.head).get("super") if description["super_of"] else None
+    return _Model(backbone, description, load_heads(post_hoc.heads), above)
+
+
+def _check_split(description: dict[str, Any], representation: Path, profile: Path) -> None:
+    if description["split"] != file_digest(profile):
+        raise LongtailError(
+            f"{representation} was trained on another split than {profile}, so its training images "
+            "may be in this test; run represent again"
         )
 
 
@@ -116,52 +132,42 @@ def _check_test(store: ImageStore, split: Any, test: Path) -> None:
 
 
 def _measure(
-    store: ImageStore,
-    backbone: nn.Module,
-    heads: dict[str, Head],
-    above: Head | None,
-    description: dict[str, Any],
-    *,
-    batch_size: int,
+    store: ImageStore, model: _Model, *, batch_size: int
 ) -> tuple[dict[str, Outcome], NDArray[Any] | None]:
     """One pass over the images; of the logits only what the metrics need is kept.
 
-    `above` is the head of the super-classes, whose predictions `[N]` come second.
+    The predictions `[N]` of the super-classes come second, if there are any.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    backbone = backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    parts: dict[str, list[Outcome]] = {name: [] for name in heads}
+    parts: dict[str, list[Outcome]] = {name: [] for name in model.heads}
     super_parts: list[Tensor] = []
     labels = torch.split(store.labels, batch_size)
     with progress(total=len(store), what="evaluate") as bar, torch.inference_mode():
         for pixels, own in zip(store.batches(batch_size), labels, strict=True):
-            batch = normalize(pixels.to(device), mean=description["mean"], std=description["std"])
-            features = backbone(batch).float().cpu()  # [n, D]
-            for name, head in heads.items():
+            features = _features(model, pixels)  # [n, D]
+            for name, head in model.heads.items():
                 parts[name].append(_outcome(name, head.logits(features), own))
-            if above is not None:
-                super_parts.append(above.logits(features).argmax(dim=1))
+            if model.above is not None:
+                super_parts.append(model.above.logits(features).argmax(dim=1))
             bar.update(len(own))
     outcomes = {name: join_outcomes(batches) for name, batches in parts.items()}
     return outcomes, torch.cat(super_parts).numpy() if super_parts else None
 
 
-def _held(
-    store: ImageStore, backbone: nn.Module, heads: dict[str, Head], description: dict[str, Any]
-) -> dict[str, Tensor]:
+def _features(model: _Model, pixels: Tensor) -> Tensor:
+    device = next(model.backbone.parameters()).device
+    mean, std = model.description["mean"], model.description["std"]
+    features: Tensor = model.backbone(normalize(pixels.to(device), mean=mean, std=std))
+    return features.float().cpu()
+
+
+def _held(store: ImageStore, model: _Model) -> dict[str, Tensor]:
     """Images spread evenly over the test table, and what every variant says of them."""
     index = torch.linspace(0, len(store) - 1, min(HELD, len(store))).long()
     pixels = store.decode(index)
-    device = next(backbone.parameters()).device
     with torch.inference_mode():
-        batch = normalize(pixels.to(device), mean=description["mean"], std=description["std"])
-        features = backbone(batch).float().cpu()  # [n, D]
-        logits = {name: head.logits(features).contiguous() for name, head in heads.items()}
+        features = _features(model, pixels)  # [n, D]
+        logits = {name: head.logits(features).contiguous() for name, head in model.heads.items()}
     return {"pixels": pixels, "index": index, **logits}
-
-
-def _super_head(representation: Representation, description: dict[str, Any]) -> Head | None:
-    return load_heads(representation.head).get("super") if description["super_of"] else None
 
 
 def _levels(
@@ -251,6 +257,20 @@ def _examples(
         "image": [thumbnail(image) for image in pixels],
     }
     return pa.table(columns).cast(EXAMPLES_SCHEMA)
+
+
+def _write(
+    artifact: Evaluation,
+    report: dict[str, Any],
+    predictions: pa.Table,
+    examples: pa.Table,
+    held: dict[str, Tensor],
+) -> None:
+    write_json(artifact.report, report)
+    write_json(artifact.metrics, flat_metrics(report))
+    pq.write_table(predictions, artifact.predictions)
+    pq.write_table(examples, artifact.examples)
+    save_file(held, artifact.held)
 
 
 def _write_plots(

@@ -65,19 +65,11 @@ def report(
     Raises:
         LongtailError: the verdict is on other predictions, or a published number is unknown.
     """
-    measured, judged = Evaluation(evaluation), Gate(gate)
-    verdict = read_json(judged.verdict)
-    if verdict["candidate"]["digest"] != file_digest(measured.predictions):
-        raise LongtailError(
-            f"{judged.verdict} judges other predictions than {measured.predictions} holds; "
-            "run the step gate again"
-        )
+    measured = Evaluation(evaluation)
+    verdict = _verdict(Gate(gate), measured)
     predictions = pd.read_parquet(measured.predictions)
-    stage1, stage2, tau = (
-        Representation(representation),
-        Classifier(classifier),
-        TauNorm(tau_norm),
-    )
+    stage1, stage2 = Representation(representation), Classifier(classifier)
+    tau = TauNorm(tau_norm)
     material = Material(
         report=read_json(measured.report),
         predictions=predictions,
@@ -98,6 +90,16 @@ def report(
         words=config.model_dump(),
     )
     _write(material, out)
+
+
+def _verdict(gate: Gate, measured: Evaluation) -> Any:
+    verdict = read_json(gate.verdict)
+    if verdict["candidate"]["digest"] != file_digest(measured.predictions):
+        raise LongtailError(
+            f"{gate.verdict} judges other predictions than {measured.predictions} holds; "
+            "run the step gate again"
+        )
+    return verdict
 
 
 def _champion(champion: Champion, predictions: pd.DataFrame) -> pd.DataFrame | None:

@@ -62,8 +62,8 @@ def _rules(config: ValidateConfig, *, num_classes: int) -> list[Rule]:
         *rules.duplicate_rules(
             across=_LEVELS[config.on_cross_split_duplicates],
             conflicting=_LEVELS[config.on_conflicting_labels],
-            distance=config.near_duplicate_distance,
         ),
+        *rules.near_duplicate_rules(distance=config.near_duplicate_distance),
         *rules.image_rules(),
     ]
 

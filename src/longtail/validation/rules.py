@@ -154,8 +154,8 @@ def class_rules(minima: Mapping[str, int]) -> list[Rule]:
     ]
 
 
-def duplicate_rules(*, across: Level, conflicting: Level, distance: int) -> list[Rule]:
-    """One row per image that occurs more than once, and one per pair of similar hashes."""
+def duplicate_rules(*, across: Level, conflicting: Level) -> list[Rule]:
+    """One row per image that occurs more than once."""
     return [
         between(
             "exact_duplicates",
@@ -188,6 +188,12 @@ def duplicate_rules(*, across: Level, conflicting: Level, distance: int) -> list
             "forbids that, set validate.on_cross_split_duplicates: warn",
             show=("id", "indices", "in_splits"),
         ),
+    ]
+
+
+def near_duplicate_rules(*, distance: int) -> list[Rule]:
+    """One row per pair of images with similar hashes in two splits."""
+    return [
         between(
             "near_duplicates",
             "near_duplicates",
