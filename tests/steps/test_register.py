@@ -215,6 +215,23 @@ def test_a_rejected_candidate_is_kept_on_request_without_an_alias(at):
     assert client(work).get_model_version("longtail", "1").tags["verdict"] == "reject"
 
 
+def test_a_challenger_that_is_rejected_later_is_none_any_more(at):
+    work = at("empty")
+    work.thresholds = GateConfig()
+    assert work.flow()["aliases"] == ["challenger"]
+    work.thresholds = GateConfig(min_balanced_accuracy=0.99)
+    record = work.flow()
+    assert (record["outcome"], record["version"], record["aliases"]) == ("reject", None, [])
+    assert aliases(work) == {} and versions(work) == ["1"]
+
+
+def test_a_rejected_version_leaves_another_challenger_alone(at, past):
+    work = at("b")
+    work.evaluation = past.root / "a"
+    assert work.flow()["outcome"] == "reject"  # version 1
+    assert aliases(work)["challenger"] == "2"
+
+
 def test_a_version_says_how_good_it_is_and_where_it_comes_from(at):
     version = client(at("b")).get_model_version("longtail", "2")
     assert json.loads(version.tags["groups"]) == ["all", "many", "medium", "few"]

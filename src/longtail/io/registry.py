@@ -128,6 +128,12 @@ def retag(tracker: Tracker, version: ModelVersion, tags: Mapping[str, str]) -> N
             tracker.client.set_model_version_tag(version.name, str(version.version), key, value)
 
 
+def withdraw(tracker: Tracker, version: ModelVersion) -> None:
+    """Take the alias `challenger` from a version, if it has it."""
+    if aliases(tracker, version.name).get(CHALLENGER) == str(version.version):
+        tracker.client.delete_registered_model_alias(version.name, CHALLENGER)
+
+
 def require(tracker: Tracker, name: str, which: str) -> ModelVersion:
     """Return a version by its number or alias.
 

@@ -139,7 +139,9 @@ def _record(
     aliases: list[str] = []
     if outcome != "reject" and version is not None:
         aliases = _place(tracker, config, inputs, version)
-    elif version is None:
+    elif version is not None:
+        registry.withdraw(tracker, version)
+    else:
         log.warning(
             "rejected: no version of %s was made, run %s has the reasons; `longtail register "
             "--keep-rejected` makes one that can be promoted by override",
