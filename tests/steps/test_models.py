@@ -244,6 +244,17 @@ def test_a_reason_too_long_to_keep_whole_is_refused(at):
         rollback(at("b").config, who="ann", why="x" * (MAX_REASON + 1))
 
 
+@pytest.mark.parametrize("reason", ["", " \t"])
+def test_a_reason_without_words_is_none_and_changes_nothing(at, reason):
+    work = at("b")
+    for option in ("why", "override"):
+        with pytest.raises(LongtailError, match=f"--{option} is empty: give a reason"):
+            promote(work.config, "1", **ANN | {option: reason})
+    with pytest.raises(LongtailError, match="--why is empty"):
+        rollback(work.config, who="ann@desk", why=reason)
+    assert aliases(work)["champion"] == "2" and len(entries(work)) == 2
+
+
 def test_a_deleted_history_says_how_to_restore_it(at):
     work = at("b")
     with connect(work.config.tracking_uri) as tracker:

@@ -37,6 +37,8 @@ def promote(
             else has changed the champion meanwhile.
     """
     name = config.model_name
+    for option, reason in (("--why", why), ("--override", override)):
+        _require_words(option, reason)
     with connect(config.tracking_uri) as tracker:
         version = registry.require(tracker, name, which)
         log = history.find_or_create(tracker, name, experiment_name=config.experiment)
@@ -45,7 +47,6 @@ def promote(
         if current == str(version.version):
             return None
         reason = override or _permitted(version, current, entries, why=why)
-        history.require_short(reason)
         checked = smoke.check(tracker, version, tolerance=config.smoke_tolerance)
         act = Act(who, reason, override=override is not None)
         entry = promotion.promote(tracker, version, expected=current, act=act, history=log)
@@ -60,7 +61,7 @@ def rollback(config: RegisterConfig, *, who: str, why: str) -> Change:
             has changed the champion meanwhile.
     """
     name = config.model_name
-    history.require_short(why)
+    _require_words("--why", why)
     with connect(config.tracking_uri) as tracker:
         log = history.find_or_create(tracker, name, experiment_name=config.experiment)
         promotion.settle(tracker, name, log)
@@ -72,6 +73,15 @@ def rollback(config: RegisterConfig, *, who: str, why: str) -> Change:
         act = Act(who, why)
         entry = promotion.rollback(tracker, name, expected=current, act=act, history=log)
     return Change(entry, checked)
+
+
+def _require_words(option: str, reason: str | None) -> None:
+    """Refuse a reason that says nothing, or too much to be kept; None is that none was given."""
+    if reason is None:
+        return
+    if not reason.strip():
+        raise LongtailError(f'{option} is empty: give a reason, {option} "reason"; it is recorded')
+    history.require_short(reason)
 
 
 def _permitted(
