@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 Into = Annotated[
     Path | None, typer.Option(help="Empty directory to work in; default: a new temporary one.")
 ]
+_CHANGES_LOST = (
+    "warning: the working tree had changes beyond that commit, and they were not stored, as when a "
+    "pipeline is submitted: what is made again is without them. Commit before you submit"
+)
 
 
 def reproduce(
@@ -42,8 +46,10 @@ def reproduce(
         title = f"{config.model_name} version {found.version}"
         commit = _commit(title, made)
         typer.echo(f"{title}: commit {commit[:12]}, split {made.split_md5 or 'unknown'}, in {work}")
+        if made.changes_lost:
+            typer.echo(_CHANGES_LOST)
         clone = checkout.clone(Path(), commit, work)
-        clone.apply(made.patch)
+        clone.apply(made.patch or "")
         clone.set_parameters(made.params)
         _make_data(clone, made)
         clone.run(*checkout.STAGES, single=True)

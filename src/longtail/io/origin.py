@@ -35,12 +35,18 @@ class Origin:
 
     version: registry.Version
     git_commit: str | None
+    git_dirty: bool
     split_md5: str | None
     image: str | None
     params: dict[str, Any]
     environment: dict[str, Any]
-    patch: str
+    patch: str | None
     lock: str | None
+
+    @property
+    def changes_lost(self) -> bool:
+        """Whether the code was not as in the commit, and how is not known."""
+        return self.git_dirty and self.patch is None
 
 
 def tags(provenance: dict[str, Any]) -> dict[str, str]:
@@ -57,7 +63,7 @@ def log(provenance: dict[str, Any]) -> None:
         (root / PARAMS).write_text(masked(params), encoding="utf-8")
         write_json(root / ENVIRONMENT, provenance["environment"])
         for name, key in ((PATCH, "git_patch"), (LOCK, "dvc_lock")):
-            if provenance[key]:
+            if provenance[key] is not None:  # an empty patch says that there were no changes
                 (root / name).write_text(provenance[key], encoding="utf-8")
         log_files({root: DIRECTORY})
 
@@ -84,11 +90,12 @@ def read(tracker: Tracker, version: registry.Version, *, into: Path) -> Origin:
     return Origin(
         version=version,
         git_commit=tag("git_commit"),
+        git_dirty=tag("git_dirty") == str(True),
         split_md5=tag("split_md5"),
         image=tag("image"),
         params=yaml.safe_load((root / PARAMS).read_text(encoding="utf-8")),
         environment=read_json(root / ENVIRONMENT),
-        patch=(root / PATCH).read_text(encoding="utf-8") if PATCH in stored else "",
+        patch=(root / PATCH).read_text(encoding="utf-8") if PATCH in stored else None,
         lock=(root / LOCK).read_text(encoding="utf-8") if LOCK in stored else None,
     )
 

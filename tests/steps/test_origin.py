@@ -1,0 +1,64 @@
+"""What the registry says of a model's making, read back."""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from longtail.io import origin
+from longtail.io.connection import connect
+
+PROVENANCE: dict[str, Any] = {
+    "git_commit": "c0ffee",
+    "git_dirty": False,
+    "git_patch": None,
+    "dvc_lock": None,
+    "split_md5": "0123456789abcdef0123456789abcdef.dir",
+    "image": None,
+    "gpu_image": None,
+    "pipeline_run": None,
+    "params": {"represent": {"epochs": 3}},
+    "environment": {"torch": "2.0"},
+}
+
+
+def registered(provenance: dict[str, Any], root: Path) -> origin.Origin:
+    with connect(f"sqlite:///{root / 'mlflow.db'}") as tracker:
+        client = tracker.client
+        experiment = client.create_experiment("any", artifact_location=(root / "runs").as_uri())
+        with mlflow.start_run(experiment_id=experiment) as run:
+            origin.log(provenance)
+        client.create_registered_model("any")
+        tags = origin.tags(provenance)
+        version = client.create_model_version("any", str(root), run.info.run_id, tags=tags)
+        return origin.read(tracker, version, into=root)
+
+
+@pytest.fixture(autouse=True)
+def no_outer_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+
+
+def test_what_is_known_comes_back_and_what_is_not_is_none(tmp_path):
+    made = registered(PROVENANCE, tmp_path)
+    assert (made.git_commit, made.split_md5) == ("c0ffee", PROVENANCE["split_md5"])
+    assert (made.params, made.environment) == (PROVENANCE["params"], PROVENANCE["environment"])
+    assert made.image is None and made.patch is None and made.lock is None
+
+
+@pytest.mark.parametrize(
+    ("dirty", "patch", "lost"),
+    [
+        (True, None, True),  # submitted to a cluster
+        (True, "", False),  # only the parameters were changed, which are stored as a whole
+        (True, "--- a/file", False),
+        (False, None, False),
+        (None, None, False),  # outside of Git
+    ],
+)
+def test_changes_beyond_the_commit_that_were_not_stored_are_known_to_be_lost(
+    tmp_path, dirty, patch, lost
+):
+    made = registered(PROVENANCE | {"git_dirty": dirty, "git_patch": patch}, tmp_path)
+    assert made.patch == patch and made.changes_lost is lost
