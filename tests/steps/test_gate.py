@@ -204,6 +204,7 @@ def test_a_champion_of_another_test_split_is_refused_and_holds(tmp_path):
     assert verdict["outcome"] == "hold"
     assert "another test split" in reasons(verdict) and "version 4" in reasons(verdict)
     assert "a comparison is refused" in reasons(verdict)
+    assert "longtail models promote challenger --why" in reasons(verdict)
 
 
 def test_a_champion_without_predictions_holds(tmp_path):

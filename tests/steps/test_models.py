@@ -282,8 +282,14 @@ def test_versions_of_different_test_splits_are_not_compared(at, tmp_path):
     work.evaluation = write_evaluation(tmp_path / "c", right=(15, 10, 5), first_id=7)
     work.thresholds = THRESHOLDS
     assert work.flow()["outcome"] == "hold"  # no champion on the same images
-    with pytest.raises(LongtailError, match=r"version 1 was evaluated on another test split"):
+    words = (
+        r"version 1 was evaluated on another test split.*parameters of version 1 on the split of"
+    )
+    with pytest.raises(LongtailError, match=words):
         compare(work.config, "1", "2", confidence=0.95)
+    change = promote(work.config, "challenger", **ANN | {"why": "the split is new"})  # as gate says
+    assert change.entry.version == "2" and not change.entry.override
+    assert work.flow()["outcome"] == "hold" and aliases(work)["champion"] == "2"
 
 
 def test_the_commands_print_tables_and_json(at):

@@ -50,8 +50,9 @@ def compare(config: RegisterConfig, first: str, second: str, *, confidence: floa
         if apart:
             raise LongtailError(
                 f"version {numbers[0]} {apart.replace('the candidate', f'version {numbers[1]}')}; "
-                "only predictions of the same images can be compared: evaluate one of the models "
-                "on the split of the other"
+                "only predictions of the same images can be compared. Choose versions of one split "
+                "(`split_md5` in `longtail models show`), or train with the parameters of version "
+                f"{numbers[0]} on the split of version {numbers[1]} and compare what that registers"
             )
         classes = read_json(after.report)["classes"]
     paired = paired_by_class(candidate, champion, num_classes=len(classes))

@@ -22,6 +22,11 @@ from longtail.gating.predictions import (
     sorted_predictions,
 )
 
+_DECIDE = (
+    "a person has to decide, after `register`: `longtail models promote challenger --why REASON`; "
+    "later candidates are compared with that one"
+)
+
 
 def gate(config: GateConfig, *, evaluation: Path, champion: Path, out: Path) -> None:
     """Write `verdict.json`: promote, hold or reject, each check with interval, bound and reason.
@@ -96,11 +101,12 @@ def _against(
     title = f"the champion, version {identity['version']}"
     if identity["digest"] is None:
         reason = f"{title}, has no stored predictions to compare with; was it registered elsewhere?"
-        return [undecided("champion", reason)]
+        return [undecided("champion", f"{reason} Then {_DECIDE}")]
     champion = _read(Champion(predictions).predictions, identity["chosen"])
     difference = other_test_split(candidate, champion)
     if difference:
-        return [undecided("champion", f"{title}, {difference}: a comparison is refused")]
+        reason = f"{title}, {difference}: a comparison is refused"
+        return [undecided("champion", f"{reason}; {_DECIDE}")]
     return _comparison(config, candidate, champion, report=report)
 
 
