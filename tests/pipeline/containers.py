@@ -76,10 +76,10 @@ class Podman:
             raise RuntimeError(f"podman {' '.join(arguments)}:\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    def logs(self, container: str) -> str:
-        """Return what a container printed, errors too."""
+    def logs(self, pod: str) -> str:
+        """Return what the containers of a pod printed, errors too."""
         done = subprocess.run(
-            [*self._command, "logs", container],
+            [*self._command, "pod", "logs", pod],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,16 +1,10 @@
 """The image, built for real: what is in it, the whole flow in its containers, and the manifests."""
 
-import base64
 import json
 import re
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import boto3
 import pytest
@@ -19,9 +13,10 @@ import yaml
 from longtail.files import read_json
 from tests.pipeline import containers
 from tests.pipeline.containers import CPU, POSTGRES, ROOT, Podman
-from tests.pipeline.kube_play import Manifest, find, make_secret, pod_with_claims
+from tests.pipeline.kube_play import Cluster, make_secret
 from tests.pipeline.test_manifests import build, kustomize_reason
 from tests.pipeline.workspace import QUICK, environment, make_workspace
+from tests.steps.radosgw import ACCESS_KEY, SECRET_KEY
 from tests.steps.s3_server import s3_backend  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.skipif(
@@ -30,8 +25,7 @@ pytestmark = pytest.mark.skipif(
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 LOCKED_DOWN = ("--rm", "--network=none", "--read-only", "--read-only-tmpfs=false", "--cap-drop=all")
-START_SECONDS = 300
-PASSWORD = "p%w'd \"x:/@"  # what would break an address, a shell or an ini file
+PASSWORD = "p%w'd \"x:/@ 1234"  # what would break an address, a shell or an ini file
 
 
 @pytest.fixture(scope="module")
@@ -135,143 +129,56 @@ def test_the_whole_flow_runs_in_containers(podman, tmp_path):
     print(json.dumps(summary, indent=1))
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """MLflow and PostgreSQL from overlay `dev`, each in a pod with an address of its own."""
-
-    podman: Podman
-    manifests: list[Manifest]
-    hosts: dict[str, str]
-
-    def play(self, kind: str, name: str, *options: str) -> None:
-        config = [m for m in self.manifests if m["kind"] == "ConfigMap"]
-        pod = pod_with_claims(find(self.manifests, kind, name), hosts=self.hosts)
-        # A pod's ConfigMaps and claims become volumes, which are there from its last time.
-        self.podman("pod", "rm", "--force", "--time=0", name, check=False)
-        for volume in self.podman("volume", "ls", "--quiet").split():
-            if volume != "postgres-data":
-                self.podman("volume", "rm", volume, check=False)
-        text = yaml.safe_dump_all([*config, *pod]) + "\n"
-        self.podman("kube", "play", *options, "-", input=text)
-
-    def run_job(self, name: str) -> None:
-        """Run a CronJob's pod to its end; raise with its log if it fails."""
-        self.play("CronJob", name, "--network=host")
-        [container] = find(self.manifests, "CronJob", name)["spec"]["jobTemplate"]["spec"][
-            "template"
-        ]["spec"]["containers"]
-        status = self.podman("wait", f"{name}-{container['name']}").strip()
-        assert status == "0", self.podman.logs(f"{name}-{container['name']}")
-
-    def start_mlflow(self) -> None:
-        self.play("Deployment", "mlflow", *self.network("mlflow"))
-        wait_for(
-            lambda: self.get("/health") == (200, "OK"), lambda: self.podman.logs("mlflow-mlflow")
-        )
-
-    def network(self, name: str) -> tuple[str, str]:
-        return ("--network=longtail", f"--ip={self.hosts[name]}")
-
-    def get(
-        self,
-        path: str,
-        *,
-        host: str = "mlflow:5000",
-        user: str = "",
-        content: Any = None,
-    ) -> tuple[int, str]:
-        """Return status and body; `user` is name:password, `content` is posted."""
-        data = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(f"http://{self.hosts['mlflow']}:5000{path}", data=data)
-        request.add_header("Host", host)
-        request.add_header("Content-Type", "application/json")
-        if user:
-            token = base64.b64encode(user.encode()).decode()
-            request.add_header("Authorization", f"Basic {token}")
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-
-def wait_for(ready: Callable[[], bool], log: Callable[[], str]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if ready():
-                return
-        except OSError:
-            pass
-        time.sleep(0.5)
-    pytest.fail(f"not up in {START_SECONDS} s:\n{log()}")
-
-
 @pytest.fixture
 def cluster(podman: Podman, s3_backend: str) -> Iterator[Cluster]:  # noqa: F811
     if reason := kustomize_reason():
         pytest.skip(reason)
     containers.build_postgres(podman)
-    text = yaml.safe_dump_all(build(ROOT / "k8s" / "overlays" / "dev"))
-    text = re.sub(r"registry\.example\.org/longtail:cpu", CPU, text)
-    text = re.sub(r"docker\.io/library/postgres:\d+", POSTGRES, text)
-    text = text.replace("http://object-store:8333", s3_backend)
-    manifests = list(yaml.safe_load_all(text))
-    subnet = json.loads(
-        podman("network", "create", "longtail") and podman("network", "inspect", "longtail")
-    )[0]["subnets"][0]["subnet"]
-    start = subnet.rpartition(".")[0]
-    cluster = Cluster(podman, manifests, {"postgres": f"{start}.10", "mlflow": f"{start}.11"})
-    make_secret(podman, "postgres", {"password": "superuser"})
-    make_secret(podman, "mlflow-database", {"password": PASSWORD})
-    make_secret(podman, "mlflow", {"admin-password": PASSWORD, "flask-secret-key": "f" * 32})
-    make_secret(
-        podman, "object-store", {"access-key-id": "TESTACCESS", "secret-access-key": "TESTSECRET"}
-    )
-    yield cluster
-    for name in cluster.hosts:
-        podman("pod", "rm", "--force", "--time=0", name, check=False)
-
-
-@pytest.mark.parametrize("s3_backend", ["moto"], indirect=True)
-def test_mlflow_and_its_database_from_the_manifests(cluster, s3_backend):  # noqa: F811
+    keys = {"access-key-id": ACCESS_KEY, "secret-access-key": SECRET_KEY}
     client = boto3.client(
         "s3",
         endpoint_url=s3_backend,
-        aws_access_key_id="TESTACCESS",
-        aws_secret_access_key="TESTSECRET",
         region_name="us-east-1",
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
     )
     client.create_bucket(Bucket="longtail")
-    cluster.play("StatefulSet", "postgres", *cluster.network("postgres"))
-    ready = ("exec", "postgres-postgres", "pg_isready", "--host=127.0.0.1")
-    wait_for(
-        lambda: "accepting" in cluster.podman(*ready, check=False),
-        lambda: cluster.podman.logs("postgres-postgres"),
-    )
+    make_secret(podman, "postgres", {"password": "superuser"})
+    make_secret(podman, "mlflow-database", {"password": PASSWORD})
+    make_secret(podman, "mlflow", {"admin-password": PASSWORD, "flask-secret-key": "f" * 32})
+    make_secret(podman, "object-store", keys)
+    text = yaml.safe_dump_all(build(ROOT / "k8s" / "overlays" / "dev"))
+    text = text.replace("registry.example.org/longtail:cpu", CPU)
+    text = re.sub(r"docker\.io/library/postgres:\d+", POSTGRES, text)
+    text = text.replace("http://object-store:8333", s3_backend)
+    yield Cluster(podman, list(yaml.safe_load_all(text)))
+
+
+@pytest.mark.parametrize("s3_backend", ["moto"], indirect=True)
+def test_mlflow_and_its_database_from_the_manifests(cluster):
+    cluster.start_postgres()
     cluster.start_mlflow()
 
     search, admin = "/api/2.0/mlflow/experiments/search?max_results=9", f"admin:{PASSWORD}"
-    assert cluster.get(search, host="elsewhere:5000", user=admin)[0] == 403
-    assert cluster.get(search)[0] == 401
-    assert cluster.get(search, user="admin:wrong")[0] == 401
-    assert cluster.get(search, user=admin)[0] == 200
+    assert cluster.ask(search, host="elsewhere:5000", user=admin)[0] == 403
+    assert cluster.ask(search)[0] == 401
+    assert cluster.ask(search, user="admin:wrong")[0] == 401
+    assert cluster.ask(search, user=admin)[0] == 200
 
     users, runner = "/api/2.0/mlflow/users/create", {"username": "runner", "password": "r" * 20}
-    assert cluster.get(users, user=admin, content=runner)[0] == 200
-    make, login = "/api/2.0/mlflow/experiments/create", f"runner:{'r' * 20}"
-    status, body = cluster.get(make, user=login, content={"name": "kept"})
+    assert cluster.ask(users, user=admin, content=runner)[0] == 200
+    create, user = "/api/2.0/mlflow/experiments/create", f"runner:{'r' * 20}"
+    status, made = cluster.ask(create, user=user, content={"name": "kept"})
     assert status == 200
-    identity = json.loads(body)["experiment_id"]
-    shown = json.loads(
-        cluster.get(f"/api/2.0/mlflow/experiments/get?experiment_id={identity}", user=login)[1]
-    )
-    assert shown["experiment"]["artifact_location"] == f"s3://longtail/mlflow/{identity}"
+    identity = json.loads(made)["experiment_id"]
+    found = cluster.ask(f"/api/2.0/mlflow/experiments/get?experiment_id={identity}", user=user)[1]
+    location = json.loads(found)["experiment"]["artifact_location"]
+    assert location == f"s3://longtail/mlflow/{identity}"
 
     cluster.run_job("postgres-backup")
-    assert cluster.get(make, user=login, content={"name": "lost"})[0] == 200
-    cluster.podman("pod", "rm", "--force", "--time=0", "mlflow")
+    assert cluster.ask(create, user=user, content={"name": "lost"})[0] == 200
+    cluster.stop("mlflow")
     cluster.run_job("postgres-restore")
-    cluster.start_mlflow()  # and its upgrade finds the tables as they should be
-    names = {e["name"] for e in json.loads(cluster.get(search, user=login)[1])["experiments"]}
-    assert names == {"Default", "kept"}
+    cluster.start_mlflow()  # whose upgrade finds the tables as they should be
+    after = json.loads(cluster.ask(search, user=user)[1])["experiments"]
+    assert {experiment["name"] for experiment in after} == {"Default", "kept"}
