@@ -58,7 +58,7 @@ def train_on_nodes(
     if not kept.names(f"{result}.json"):
         _send(config, paths, f"nodes/{name}/in")
         try:
-            job = _named(manifest, name)
+            job = _named(manifest, name, key)
             trainjob.run(cluster or own_cluster(), job, seconds=seconds, tell=log.info)
         except LongtailError:
             # Another step of this run that trains the same may have taken job and result first,
@@ -69,8 +69,8 @@ def train_on_nodes(
         fetch_files(kept, result, directory)
 
 
-def _named(manifest: dict[str, Any], name: str) -> dict[str, Any]:
-    trainer = {**manifest["spec"]["trainer"], "args": [name]}
+def _named(manifest: dict[str, Any], name: str, key: str) -> dict[str, Any]:
+    trainer = {**manifest["spec"]["trainer"], "args": [name, key]}
     return {
         **manifest,
         "metadata": {**manifest["metadata"], "name": name},

@@ -30,7 +30,9 @@ def register(
     out = Path(registration.path)
     with (
         recorded("register") as record,
-        with_split(Path(provenance.path), split=Path(split.path)) as origin,
+        with_split(
+            Path(provenance.path), split=Path(split.path), representation=representation.metadata
+        ) as origin,
     ):
         step(
             section("register", params),

@@ -35,7 +35,9 @@ def report(
     out = Path(report.path)
     with (
         recorded("report"),
-        with_split(Path(provenance.path), split=Path(split.path)) as origin,
+        with_split(
+            Path(provenance.path), split=Path(split.path), representation=representation.metadata
+        ) as origin,
         costs() as noted,
     ):
         step(

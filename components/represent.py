@@ -19,7 +19,7 @@ def represent(
     """Train the backbone; after an interruption training goes on from its checkpoint."""
     from pathlib import Path
 
-    from components import about
+    from components import about, provenance
     from components.running import recorded, section
     from components.training import train
     from longtail.artifacts import Split, Validation
@@ -29,6 +29,7 @@ def represent(
         train(
             section("represent", params),
             processes=processes,
+            code_rev=code_rev,
             paths={
                 "images": Path(images.path),
                 "train": tables.train,
@@ -38,4 +39,5 @@ def represent(
                 "out": Path(representation.path),
             },
         )
-    representation.metadata.update(about.representation(Path(representation.path)))
+    known = about.representation(Path(representation.path)) | provenance.of_this_pod()
+    representation.metadata.update(known)

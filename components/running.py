@@ -52,6 +52,7 @@ def recorded(step: str) -> Iterator[dict[str, Any]]:
     dictionary that it gets. A `LongtailError` is printed alone and ends the process with status 1.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    check_volumes()
     record: dict[str, Any] = {
         "step": step,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -74,6 +75,21 @@ def recorded(step: str) -> Iterator[dict[str, Any]]:
     finally:
         record["seconds"] = round(time.perf_counter() - began, 3)
         keep(step, record)
+
+
+def check_volumes() -> None:
+    """End the process with status 1 if a volume of this pod cannot be written."""
+    if "KUBERNETES_SERVICE_HOST" not in os.environ:
+        return
+    cache = os.environ.get("LONGTAIL_SHARD_CACHE")
+    places = {Path.home(), *([Path(cache).parent] if cache else [])}
+    for place in sorted(places):
+        if place.is_dir() and not os.access(place, os.W_OK):
+            sys.exit(
+                f"longtail: UID {os.getuid()} cannot write the volume at {place}. Kubeflow gives "
+                "volumes no owner: the storage class of resources.gpu.scratch_class, or the claim "
+                "of resources.shard_cache, must be writable to this UID (see k8s/README.md)"
+            )
 
 
 def keep(name: str, content: Any) -> None:

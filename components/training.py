@@ -14,11 +14,14 @@ import yaml
 from components import nodes
 from components.running import state
 from longtail.config.training import RepresentConfig
+from longtail.files import content_digest
 from longtail.io.mirror import mirrored
 from longtail.steps.represent import represent, training_key
 
 
-def train(config: RepresentConfig, *, processes: int, paths: dict[str, Path]) -> None:
+def train(
+    config: RepresentConfig, *, processes: int, paths: dict[str, Path], code_rev: str = ""
+) -> None:
     """Run the step `represent`, under torchrun if there are several processes.
 
     With a state (see `components.running`) its checkpoint is kept there, under a name that only
@@ -26,37 +29,35 @@ def train(config: RepresentConfig, *, processes: int, paths: dict[str, Path]) ->
 
     Args:
         paths: the step's inputs and `out`, by argument.
+        code_rev: the code and the image; other code does not go on with this checkpoint.
     """
+    tables = {name: paths[name] for name in ("train", "val", "profile")}
+    key = content_digest([training_key(config, **tables), code_rev])
     if (manifest := nodes.template()) is not None:
-        nodes.train_on_nodes(config, manifest, key=_key(config, paths), paths=paths)
+        nodes.train_on_nodes(config, manifest, key=key, paths=paths)
     elif processes > 1:
         here = ("--standalone", "--nproc-per-node", str(processes))
-        torchrun(config, placed=here, paths=paths)
+        torchrun(config, placed=here, paths=paths, key=key)
     else:
-        with _checkpoint(config, paths) as checkpoint:
+        with _checkpoint(key) as checkpoint:
             represent(config, checkpoint=checkpoint, **paths)  # type: ignore[arg-type]
 
 
-def _key(config: RepresentConfig, paths: dict[str, Path]) -> str:
-    return training_key(config, **{name: paths[name] for name in ("train", "val", "profile")})
+def _checkpoint(key: str) -> AbstractContextManager[Path | None]:
+    return mirrored(state(), f"checkpoints/{key[:32]}") if state() and key else nullcontext()
 
 
-def _checkpoint(
-    config: RepresentConfig, paths: dict[str, Path]
-) -> AbstractContextManager[Path | None]:
-    if not state():
-        return nullcontext()
-    return mirrored(state(), f"checkpoints/{_key(config, paths)[:32]}")
-
-
-def torchrun(config: RepresentConfig, *, placed: Sequence[str], paths: dict[str, Path]) -> None:
+def torchrun(
+    config: RepresentConfig, *, placed: Sequence[str], paths: dict[str, Path], key: str = ""
+) -> None:
     """Run the step under torchrun, and end with its status if that is not 0.
 
     Args:
         placed: torchrun's options for how many processes there are, and where; those that are
             missing come from its variables.
+        key: what the checkpoint is kept under in the state; empty: it is not.
     """
-    with tempfile.TemporaryDirectory() as scratch, _checkpoint(config, paths) as checkpoint:
+    with tempfile.TemporaryDirectory() as scratch, _checkpoint(key) as checkpoint:
         options: dict[str, Any] = {**paths} | ({"checkpoint": checkpoint} if checkpoint else {})
         params = Path(scratch) / "params.yaml"
         params.write_text(yaml.safe_dump({"represent": config.model_dump(mode="json")}))

@@ -1,33 +1,46 @@
 """What the local runner needs to know to run the steps in containers."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from kfp import local
 
 from longtail.errors import LongtailError
+from longtail.io.database import sqlite_file
 
+# Containers inherit nothing, but these are meant for them too.
+_INHERITED = ("AWS_", "MLFLOW_", "OMP_NUM_THREADS")
 Sections = dict[str, dict[str, Any]]
 
 
-def container_runner(variables: dict[str, str], mounts: list[Path]) -> local.DockerRunner:
-    """Return a runner whose containers write as this user and read `mounts` under their own path.
+def container_runner(
+    variables: dict[str, str], *, read: Iterable[Path], write: Iterable[Path]
+) -> local.DockerRunner:
+    """Return a runner whose containers work as this user.
 
     The root file system is read-only but for the artifacts' directory, /tmp and /scratch.
+
+    Args:
+        variables: of the containers, beside this process's own for S3, MLflow and the number of
+            threads; files that those name (a CA bundle, credentials) are mounted.
+        read: what is mounted under its own path.
+        write: the same, to be written.
     """
     from docker.types import Mount
 
+    own = {k: v for k, v in os.environ.items() if k.startswith(_INHERITED)}
+    named = [path for path in map(Path, own.values()) if path.is_absolute() and path.is_file()]
+    places = {**dict.fromkeys([*read, *named], True), **dict.fromkeys(write, False)}
     writable = {"/scratch": "mode=1777", "/tmp": "mode=1777"}
-    # Containers inherit nothing, but a limit of threads that is set here is meant for them too.
-    threads = {k: v for k, v in os.environ.items() if k == "OMP_NUM_THREADS"}
     return local.DockerRunner(
-        environment=variables | threads,
+        environment=own | variables,
         user=f"{os.getuid()}:{os.getgid()}",
         network_mode="host",
         read_only=True,
         tmpfs=writable,
-        mounts=[Mount(str(path), str(path), type="bind", read_only=True) for path in mounts],
+        mounts=[Mount(str(p), str(p), type="bind", read_only=only) for p, only in places.items()],
     )
 
 
@@ -53,18 +66,23 @@ def image_id(image: str) -> str:
         ) from error
 
 
-def mounted(sections: Sections, root: Path) -> tuple[Sections, list[Path]]:
-    """Return sections whose local paths hold in a container, and what is to be mounted for them.
+def mounted(sections: Sections, root: Path) -> tuple[Sections, list[Path], list[Path]]:
+    """Return sections whose local paths hold in a container, what it reads and what it writes.
 
-    A local source is mounted where it is; a database of MLflow in the working directory becomes one
-    under `root`, since a container's own files end with it.
+    A local source is mounted where it is, and so is the directory of an MLflow database with an
+    absolute path. A database in the working directory becomes one under `root`, since a container's
+    own files end with it.
     """
     source, register = dict(sections["ingest"]["source"]), dict(sections["register"])
-    mounts = []
+    read, write = [], []
     if "root" in source and "://" not in source["root"]:
         source["root"] = str(Path(source["root"]).resolve())
-        mounts = [Path(source["root"])]
-    if register["tracking_uri"].startswith("sqlite:///"):
+        read = [Path(source["root"])]
+    database = sqlite_file(register["tracking_uri"])
+    if database is not None and database.is_absolute():
+        database.parent.mkdir(parents=True, exist_ok=True)
+        write = [] if database.is_relative_to(root) else [database.parent]  # root is mounted anyway
+    elif database is not None:
         register["tracking_uri"] = f"sqlite:///{root / 'mlflow.db'}"
     ingest = {**sections["ingest"], "source": source}
-    return {**sections, "ingest": ingest, "register": register}, mounts
+    return {**sections, "ingest": ingest, "register": register}, read, write

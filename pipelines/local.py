@@ -23,6 +23,7 @@ from pipelines.training import NAME, build
 
 # Step -> its output that people read, and the page in it.
 PAGES = {"validate": ("validation", "docs/index.html"), "report": ("report", "index.html")}
+_IMAGES = ("LONGTAIL_IMAGE", "LONGTAIL_GPU_IMAGE")
 
 
 def run(
@@ -35,8 +36,9 @@ def run(
 ) -> dict[str, Any]:
     """Run the pipeline of a parameter file; return its summary and, as `pages`, its HTML files.
 
-    Cluster resources, the image store and the DVC remote are left out, and no step is tried again.
-    Artifacts, cache, checkpoints and the log lie under `root`.
+    Cluster resources, the image store and the DVC remote are left out, and no step is tried again;
+    before `resources.environment` come this process's own variables. Artifacts, cache, checkpoints
+    and the log lie under `root`.
 
     Args:
         caching: use the results of earlier runs on the same inputs.
@@ -51,17 +53,19 @@ def run(
     sections, images = read_parameters(params), read_resources(params)
     name = datetime.now().strftime("%Y%m%d-%H%M%S")
     state = root / "state"
-    variables = {"LONGTAIL_STATE": str(state), "LONGTAIL_RUN": name}
+    shared = {k: v for k, v in images.environment.items() if k not in os.environ}
+    variables = {**shared, "LONGTAIL_STATE": str(state), "LONGTAIL_RUN": name}
     runner: local.SubprocessRunner | local.DockerRunner = local.SubprocessRunner(use_venv=False)
     revision = code_revision()
     if containers:
         from pipelines.containers import container_runner, image_id, mounted
 
-        sections, mounts = mounted(sections, root)
-        runner = container_runner(variables, mounts)
-        revision = code_revision(image_id(images.cpu.image))
-    pod = PodConfig(image=images.cpu.image, retries=0)
-    pipeline = compiled(build(sections, ResourcesConfig(cpu=pod, gpu=pod)))
+        sections, read, write = mounted(sections, root)
+        image = image_id(images.cpu.image)
+        variables |= dict.fromkeys(_IMAGES, image)
+        runner = container_runner(variables, read=read, write=write)
+        revision = code_revision(image)
+    pipeline = compiled(build(sections, _resources(images.cpu.image)))
     local.init(runner, pipeline_root=str(root), enable_caching=caching)
     log = root / f"{name}.log"
     with _environment(variables), Narrator(log, tell) as narrator:
@@ -70,10 +74,20 @@ def run(
             failed = False
         except RuntimeError:
             failed = True
-    summary: dict[str, Any] = read_json(state / "runs" / name / "summary.json")
+    found = state / "runs" / name / "summary.json"
+    if not found.is_file():
+        raise LongtailError(f"the run ended without a summary, which failed too\nAll output: {log}")
+    summary: dict[str, Any] = read_json(found)
     if failed:
         raise LongtailError(f"{summary['error'] or 'the run failed'}\nAll output: {log}")
     return summary | {"pages": _pages(root, narrator), "log": str(log)}
+
+
+def _resources(image: str) -> ResourcesConfig:
+    pod = PodConfig(image=image, retries=0)
+    # What a pod alone has: here the image may be none, and the cache is this user's.
+    unset = dict.fromkeys([*_IMAGES, "LONGTAIL_SHARD_CACHE"], "")
+    return ResourcesConfig(cpu=pod, gpu=pod, environment=unset)
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ def equip(
             backoff_max_duration="1800s",
         )
     kubernetes.set_timeout(task, pod.timeout_minutes * 60)
+    kubernetes.set_security_context(task, run_as_non_root=True)
     _place(task, pod)
     _volumes(task, pod, resources)
     _variables(task, pod, resources)
@@ -78,6 +79,8 @@ def variables(pod: PodConfig, resources: ResourcesConfig) -> dict[str, str]:
     """Return the variables of a pod that are no secret, and the same in every run."""
     cache = resources.shard_cache
     return {
+        "LONGTAIL_IMAGE": pod.image,
+        "LONGTAIL_GPU_IMAGE": resources.gpu.image,
         "LONGTAIL_GPUS": str(pod.accelerators),
         "LONGTAIL_STATE": resources.state,
         "LONGTAIL_SHARD_CACHE": f"{CACHE if cache.claim else SCRATCH}/shards",

@@ -75,7 +75,7 @@ def build(file: Path, resources: ResourcesConfig, *, parallelism: int) -> BaseCo
         on_cpu(chosen, transient=True)
         data = {"images": images.output, "split": chosen.outputs["split"]}
         valid = steps.validate(params=validate, code_rev=code_rev, **data)
-        on_cpu(valid)
+        on_cpu(valid, transient=bool(resources.image_store))
         with dsl.ParallelFor(grid, name="cells", parallelism=parallelism) as cell:
             backbone = steps.represent(
                 params=cell.represent,

@@ -79,7 +79,7 @@ def build(sections: Mapping[str, dict[str, Any]], resources: ResourcesConfig) ->
             on_cpu(chosen, transient=True)
             data = {"images": images.output, "split": chosen.outputs["split"]}
             valid = steps.validate(params=validate, code_rev=code_rev, **data)
-            on_cpu(valid)
+            on_cpu(valid, transient=bool(resources.image_store))
             backbone = steps.represent(
                 params=represent,
                 processes=resources.gpu.processes,

@@ -121,6 +121,7 @@ def test_steps_with_passing_failures_are_tried_again_with_growing_pauses(golden)
     retried = {step_of(task.name) for task in golden.tasks.values() if task.retries}
     deterministic = {"parameters", "validate", "classify", "tau_norm", "gate", "report", "summary"}
     assert retried == {step_of(task) for task in golden.tasks} - deterministic
+    assert equipped(image_store="s3://b/images").tasks["validate"].retries, "it reads the store"
     policy = golden.tasks["represent"].spec["retryPolicy"]
     assert (policy["backoffDuration"], policy["backoffFactor"]) == ("30s", 2.0)
 
@@ -176,6 +177,17 @@ def test_gpu_steps_get_the_gpu_section_and_the_others_do_not():
         assert "accelerator" not in graph.container(step)["resources"]
         assert "tolerations" not in graph.pod(step)
         assert graph.container(step)["image"] == PodConfig().image
+
+
+def test_every_pod_knows_both_images_and_is_not_root():
+    images = {"cpu": {"image": "longtail@sha256:1"}, "gpu": {"image": "longtail@sha256:2"}}
+    graph = equipped(**images)
+    for step in graph.tasks:
+        variables = graph.variables(step)
+        own = images["gpu" if step in GPU_STEPS else "cpu"]["image"]
+        assert variables["LONGTAIL_IMAGE"] == own
+        assert variables["LONGTAIL_GPU_IMAGE"] == "longtail@sha256:2"
+        assert graph.pod(step)["securityContext"] == {"runAsNonRoot": True}
 
 
 def test_a_process_trains_on_each_device():

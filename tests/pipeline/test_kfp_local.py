@@ -212,6 +212,16 @@ def wait_for(directory: Path, pattern: str, process: "subprocess.Popen[bytes]") 
         time.sleep(0.02)
 
 
+def test_a_run_that_cannot_even_sum_up_names_its_log(code, tmp_path):
+    broken = Place(make_workspace(tmp_path, QUICK))
+    broken.root.mkdir(parents=True)
+    (broken.root / "state").write_text("no directory")
+    with pytest.raises(AssertionError, match=r"exits 1(.|\n)*without a summary") as stopped:
+        run(broken.directory, *RUN)
+    assert f"All output: {newest_log(broken)}" in str(stopped.value)
+    assert "Traceback" not in str(stopped.value).partition("longtail: the run ended")[2]
+
+
 def test_steps_are_in_the_order_of_the_graph(first, place):
     """Of a step without a record, later ones tell that it was cached: the order must be right."""
     started = [read_json(latest_record(place, step))["started"] for step in STEPS]

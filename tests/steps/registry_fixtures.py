@@ -175,6 +175,7 @@ def write_models(root: Path) -> tuple[Path, Path]:
         "super_classes": [],
         "super_of": [],
         "loss": "cross_entropy",
+        "keeps_prior": True,
         "sampler": "instance",
         "split": "f" * 64,
     }
@@ -267,6 +268,7 @@ class Workspace:
             "git_patch": None,
             "dvc_lock": None,
             "image": None,
+            "gpu_image": None,
             "pipeline_run": "run-7",
             "environment": {"torch": "2.0"},
             "split_md5": "0123456789abcdef0123456789abcdef.dir",

@@ -62,6 +62,8 @@ def test_an_interrupted_training_goes_on_in_another_pod(inputs, tmp_path, state)
     before = file_digest(checkpoint)
     other: RepresentConfig = config(learning_rate=0.01)
     train(other, processes=1, paths={**inputs, "out": tmp_path / "other"})
+    newer = {**inputs, "out": tmp_path / "newer"}
+    train(config(), processes=1, paths=newer, code_rev="another image")
     assert file_digest(checkpoint) == before, "another training leaves it alone"
     train(config(), processes=1, paths={**inputs, "out": tmp_path / "second" / "out"})
     assert digests(tmp_path / "second" / "out") == digests(tmp_path / "undisturbed")

@@ -1,6 +1,7 @@
 """What a step notes of itself, wherever it ends."""
 
 import json
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -60,6 +61,23 @@ def test_the_costs_of_steps_that_have_ended_are_there_for_the_report(state):
         pass
     with running.recorded("report"), running.costs() as costs:
         assert [path.name for path in costs.iterdir()] == ["split.json"]
+
+
+def test_a_volume_that_cannot_be_written_is_named_before_the_step_starts(tmp_path, monkeypatch):
+    """Kubernetes mounts new volumes as root's; the image's user is another."""
+    volume = tmp_path / "cache"
+    volume.mkdir(mode=0o555)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("LONGTAIL_SHARD_CACHE", str(volume / "shards"))
+    monkeypatch.setenv("HOME", str(tmp_path / "absent"))
+    if os.getuid() == 0:
+        os.setreuid(65534, -1)  # the user for whom rights are looked at
+    try:
+        with pytest.raises(SystemExit, match=f"cannot write the volume at {volume}"):
+            running.check_volumes()
+    finally:
+        if os.geteuid() == 0:
+            os.setreuid(0, -1)
 
 
 def test_integers_arrive_as_floats_and_become_integers_again():

@@ -70,6 +70,7 @@ def version(name: str, found: dict[str, Any]) -> None:
         "commit": _commit(found),
         "split": found["split_md5"],
         "image": found["image"],
+        "GPU image": found["gpu_image"],
         "pipeline run": found["pipeline_run"],
         "MLflow run": found["run_id"],
         "artifacts": found["artifacts"],

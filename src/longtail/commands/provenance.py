@@ -54,13 +54,15 @@ def provenance(*, params: Path, split: Path) -> dict[str, Any]:
 def surroundings() -> dict[str, Any]:
     """Return what is known without a checkout; what only a checkout knows is null.
 
-    `image` (LONGTAIL_IMAGE: the container's image with its digest), `pipeline_run` (LONGTAIL_RUN)
-    and `environment`: versions of packages and the machine, which decide the last digits.
+    `image` (LONGTAIL_IMAGE: the container's image with its digest), `gpu_image` (that of the steps
+    that a GPU makes faster, LONGTAIL_GPU_IMAGE), `pipeline_run` (LONGTAIL_RUN) and `environment`:
+    versions of packages and the machine, which decide the last digits.
     """
     return {
         "git_patch": None,
         "dvc_lock": None,
         "image": os.environ.get("LONGTAIL_IMAGE"),
+        "gpu_image": os.environ.get("LONGTAIL_GPU_IMAGE"),
         "pipeline_run": os.environ.get("LONGTAIL_RUN"),
         "environment": {
             "python": platform.python_version(),

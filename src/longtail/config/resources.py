@@ -45,7 +45,9 @@ class PodConfig(Section):
         default="10Gi", description="Volume at /scratch, HOME of the image; ends with the pod."
     )
     scratch_class: str | None = Field(
-        default=None, description="Storage class of that volume; none: the node's own disk."
+        default=None,
+        description="Storage class of that volume, which has to be writable to UID 10001 as it "
+        "comes; none: the node's own disk.",
     )
     node_selector: dict[str, str] = Field(default={}, description="Labels a node must have.")
     tolerations: list[Toleration] = Field(default=[], description="Taints that do not matter.")
@@ -65,7 +67,8 @@ class ShardCache(Section):
     """Where pods keep the image shards that they fetched from the store."""
 
     claim: str | None = Field(
-        default=None, description="Volume claim that pods share; none: each pod its own."
+        default=None,
+        description="Volume claim that pods share, writable to UID 10001; none: each pod its own.",
     )
     gigabytes: Annotated[float, Field(gt=0.0)] = Field(
         default=5.0, description="Ceiling; the shards used last stay."

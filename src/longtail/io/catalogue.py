@@ -15,7 +15,7 @@ from longtail.io import history, promotion, registry
 from longtail.io.connection import Tracker
 from longtail.io.tracking import ACCURACIES, EVALUATION, GROUPS, fetch
 
-PROVENANCE = ("git_commit", "git_dirty", "split_md5", "image", "pipeline_run")
+PROVENANCE = ("git_commit", "git_dirty", "split_md5", "image", "gpu_image", "pipeline_run")
 
 
 def versions(tracker: Tracker, name: str) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ class Origin:
 
 def tags(provenance: dict[str, Any]) -> dict[str, str]:
     """Return what a version and its run are tagged with; what is unknown is said to be."""
-    keys = ("git_commit", "git_dirty", "split_md5", "image", "pipeline_run")
+    keys = ("git_commit", "git_dirty", "split_md5", "image", "gpu_image", "pipeline_run")
     return {key: UNKNOWN if provenance[key] is None else str(provenance[key]) for key in keys}
 
 

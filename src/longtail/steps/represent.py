@@ -4,8 +4,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 
+import longtail
 from longtail.artifacts import Images, Representation
 from longtail.config.training import RepresentConfig
 from longtail.data import ImageStore
@@ -71,7 +73,8 @@ def represent(
 
 def training_key(config: RepresentConfig, *, train: Path, val: Path, profile: Path) -> str:
     """Return a digest of what a training depends on: a checkpoint of another one is not used."""
-    return content_digest([config.model_dump(), *map(file_digest, (profile, train, val))])
+    versions = [longtail.__version__, str(torch.__version__)]
+    return content_digest([versions, config.model_dump(), *map(file_digest, (profile, train, val))])
 
 
 def validated_split(profile: Path, validation: Path) -> str:
@@ -117,6 +120,7 @@ def _describe(config: RepresentConfig, profile: Any, split_digest: str) -> dict[
         "groups": [entry["group"] for entry in classes],
         "group_names": profile["group_names"],
         "loss": config.loss.name,
+        "keeps_prior": config.keeps_prior,
         "sampler": config.sampler,
         "epochs": config.epochs,
         "head_kind": config.head_kind,
