@@ -19,7 +19,7 @@ def ncm(
 
     `cl2n` subtracts the global training mean and L2-normalises each feature before averaging, `l2n`
     only normalises. With the cosine distance the class means are normalised too. A class without
-    images is put far away.
+    images is absent.
 
     Source: Kang et al. (ICLR 2020), section 4.2; CL2N: Wang et al., SimpleShot (2019), section 3.
     """
@@ -30,10 +30,11 @@ def ncm(
     prepared = plain.prepare(flat)
     sums = torch.zeros(num_classes, flat.shape[1]).index_add_(0, labels, prepared)
     counts = torch.bincount(labels, minlength=num_classes)[:, None]  # [C, 1]
-    means = torch.where(counts > 0, sums / counts.clamp(min=1), 1e6)
+    absent = (counts == 0).squeeze(1)
     return Head(
         kind="ncm" if distance == "euclidean" else "cosine",
-        weight=means,
+        weight=sums / counts.clamp(min=1),
         center=center,
         normalize=plain.normalize,
+        absent=absent if absent.any() else None,
     )

@@ -30,7 +30,7 @@ class Head:
     - `cosine`: `z_j = scale * cos(w_j, x')`
     - `ncm`: `z_j = scale * (2 w_j . x' - ||w_j||^2)`, which is minus the squared distance to the
       class mean `w_j`, up to `||x'||^2`, a term that is common to all classes.
-    - `mixture`: `z = log mean_k softmax(scale * (W_k x'_k + b_k))`, an ensemble of linear heads:
+    - `mixture`: `z = scale * log mean_k softmax(W_k x'_k + b_k)`, an ensemble of linear heads:
       features are cut into `parts`, the columns of `weight` likewise, and `b_k` is row `k` of
       `bias`.
 
@@ -90,8 +90,13 @@ class Head:
             self.bias,
             strict=True,
         )
-        members = [(self.scale * F.linear(*piece)).log_softmax(dim=1) for piece in pieces]
-        return torch.stack(members).logsumexp(dim=0) - math.log(len(members))
+        members = [F.linear(*piece).log_softmax(dim=1) for piece in pieces]
+        return self.scale * (torch.stack(members).logsumexp(dim=0) - math.log(len(members)))
+
+
+def known_labels(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return which images `[N]` have a label that their head can give: none of an absent class."""
+    return logits.gather(1, labels[:, None]).squeeze(1) > ABSENT / 1e3
 
 
 def _with_rejection(logits: Tensor, label: int, threshold: float) -> Tensor:

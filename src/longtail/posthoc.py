@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from longtail.heads import ABSENT, Head
+from longtail.heads import ABSENT, Head, known_labels
 from longtail.metrics import balanced_accuracy
 
 GRID = 200  # thresholds that are tried at most
@@ -35,15 +35,18 @@ def adjust_logits(head: Head, class_counts: Tensor, *, tau: float) -> Head:
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """Return the temperature `T` that minimises the cross-entropy of `z / T`.
 
-    The loss is convex in `1 / T`, so its slope is bisected, for `T` in 0.05..20. Absent classes,
-    whose logits are astronomically low, stay so.
+    The loss is convex in `1 / T`, so its slope is bisected, for `T` in 0.05..20. Images of absent
+    classes, whose logits are astronomically low, are left out; 1 if there are no others.
 
     Args:
         logits: `[N, C]`. labels: `[N]`; of val, never of test.
 
     Source: Guo et al., On Calibration of Modern Neural Networks (ICML 2017), section 4.2.
     """
-    z = logits.double()
+    known = known_labels(logits, labels)
+    if not known.any():
+        return 1.0
+    z, labels = logits[known].double(), labels[known]
 
     def slope(inverse: float) -> float:
         inverse_t = torch.tensor(inverse, dtype=torch.float64, requires_grad=True)

@@ -135,8 +135,11 @@ def fill_classes(labels: Tensor, *, sizes: Tensor, generator: torch.Generator) -
 def head_half_sizes(class_counts: Tensor) -> Tensor:
     """Images of the larger half of the classes, none of the others; int64 `[C]`.
 
-    Stage 1 of Data Balanced Review. Of `C` classes the head has `C // 2`, equal counts by label.
+    Stage 1 of Data Balanced Review. Of `C` classes the head has `C // 2`, equal counts by label; a
+    single class is all.
     """
+    if len(class_counts) < 2:
+        return class_counts
     return torch.where(_is_head(class_counts), class_counts, 0)
 
 

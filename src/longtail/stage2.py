@@ -3,14 +3,14 @@
 The backbone is not here at all, so neither its weights nor its BatchNorm statistics can move.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from longtail.heads import Head
+from longtail.heads import Head, known_labels
 from longtail.losses.softmax import cross_entropy
 from longtail.losses.table import SampleLoss
 from longtail.losses.weights import average, effective_number_weights
@@ -62,6 +62,7 @@ def crt(
     num_classes: int,
     training: Training,
     loss: SampleLoss = cross_entropy,
+    bias_start: float | None = None,
 ) -> Fitted:
     """Classifier re-training: a fresh linear head, usually with class-balanced sampling.
 
@@ -71,6 +72,7 @@ def crt(
         train, val: cached features. num_classes: `C`.
         training: the field uses the sampler `class_balanced`.
         loss: one value a sample, see `longtail.losses.table`.
+        bias_start: of every bias, which then has no weight decay, as sigmoid losses want it.
 
     Source: Kang et al., Decoupling Representation and Classifier (ICLR 2020), section 4.2; the
     paper on the Balanced Weight Learning Mechanism, figure 2 and eq. 14.
@@ -79,7 +81,20 @@ def crt(
     weight = torch.empty(num_classes, train.features.shape[2])
     weight.uniform_(-bound, bound, generator=training.generator)
     bias = torch.zeros(num_classes).uniform_(-bound, bound, generator=training.generator)
-    return _fit_linear(weight, bias, train, val, loss=loss, training=training)
+    if bias_start is not None:
+        bias.fill_(bias_start)
+    absent = train.counts(num_classes) == 0
+    weight.requires_grad_()
+    bias.requires_grad_()
+    return _fit(
+        [weight, bias] if bias_start is None else [weight],
+        lambda: Head("linear", weight, bias, absent=absent if absent.any() else None),
+        train,
+        val,
+        loss=lambda logits, labels: loss(logits, labels).mean(),
+        training=training,
+        undecayed=[] if bias_start is None else [bias],
+    )
 
 
 def lws(stage1: Head, train: Labelled, val: Labelled, *, training: Training) -> Fitted:
@@ -148,8 +163,9 @@ def val_metrics(head: Head, val: Labelled) -> dict[str, float]:
     """Return loss, accuracy and balanced accuracy of a head on the plain view of val."""
     logits = head.logits(val.features[0])
     predictions = logits.max(dim=1).indices
+    known = known_labels(logits, val.labels)
     return {
-        "val_loss": F.cross_entropy(logits, val.labels).item(),
+        "val_loss": F.cross_entropy(logits[known], val.labels[known]).item() if known.any() else 0,
         "val_accuracy": (predictions == val.labels).double().mean().item(),
         "val_balanced_accuracy": balanced_accuracy(
             predictions.numpy(), val.labels.numpy(), num_classes=logits.shape[1]
@@ -161,27 +177,6 @@ def _plain(logits: Tensor, labels: Tensor) -> Tensor:
     return cross_entropy(logits, labels).mean()
 
 
-def _fit_linear(
-    weight: Tensor,
-    bias: Tensor,
-    train: Labelled,
-    val: Labelled,
-    *,
-    loss: SampleLoss,
-    training: Training,
-) -> Fitted:
-    weight.requires_grad_()
-    bias.requires_grad_()
-    return _fit(
-        [weight, bias],
-        lambda: Head("linear", weight, bias),
-        train,
-        val,
-        loss=lambda logits, labels: loss(logits, labels).mean(),
-        training=training,
-    )
-
-
 def _fit(
     parameters: list[Tensor],
     build: Callable[[], Head],
@@ -191,10 +186,16 @@ def _fit(
     loss: Callable[[Tensor, Tensor], Tensor],
     training: Training,
     after_epoch: Callable[[], None] = lambda: None,
+    undecayed: Sequence[Tensor] = (),
 ) -> Fitted:
     """SGD with momentum 0.9 and a cosine to 0; the best epoch by balanced accuracy on val."""
     optimizer = torch.optim.SGD(
-        parameters, lr=training.learning_rate, momentum=0.9, weight_decay=training.weight_decay
+        [
+            {"params": parameters, "weight_decay": training.weight_decay},
+            *([{"params": undecayed, "weight_decay": 0.0}] if undecayed else []),
+        ],
+        lr=training.learning_rate,
+        momentum=0.9,
     )
     best, best_epoch, best_score = build(), -1, -1.0
     history: list[dict[str, float]] = []
@@ -239,12 +240,14 @@ def _train_epoch(
         labels = train.labels[images]
         logits = build().logits(train.features[views, images])
         value = loss(logits, labels)
-        optimizer.param_groups[0]["lr"] = training.learning_rate * cosine_factor(
+        factor = cosine_factor(
             epoch * len(batches) + step,
             total_steps=training.epochs * len(batches),
             warmup_steps=0,
             min_ratio=0.0,
         )
+        for group in optimizer.param_groups:
+            group["lr"] = training.learning_rate * factor
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(value)
         optimizer.step()

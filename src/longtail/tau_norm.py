@@ -39,7 +39,9 @@ def tau_grid(*, max_tau: float, steps: int) -> list[float]:
     return [round(max_tau * step / (steps - 1), 10) for step in range(steps)]
 
 
-def tau_curve(features: Tensor, weight: Tensor, *, taus: list[float]) -> list[CurvePoint]:
+def tau_curve(
+    features: Tensor, weight: Tensor, *, taus: list[float], absent: Tensor | None = None
+) -> list[CurvePoint]:
     """Predict with every tau at the cost of one matrix product and a few passes over its result.
 
     `x . w_j / ||w_j||^tau = a_j ||w_j||^(1 - tau)`; `a_j = x . w_j / ||w_j||` is the same for
@@ -49,7 +51,10 @@ def tau_curve(features: Tensor, weight: Tensor, *, taus: list[float]) -> list[Cu
 
     Args:
         features: `[N, D]`. weight: `[C, D]`. taus: values in ascending order.
+        absent: bool `[C]`, classes that are never predicted, or None.
     """
+    kept = torch.arange(len(weight)) if absent is None else (~absent).nonzero().squeeze(1)
+    weight = weight[kept]
     lengths = weight.norm(dim=1).clamp(min=1e-30)  # [C]
     by_unit_rows = features @ (weight / lengths[:, None]).T  # [N, C]
     winners = torch.empty(len(taus), len(features), dtype=torch.int64)  # [T, N]
@@ -67,7 +72,7 @@ def tau_curve(features: Tensor, weight: Tensor, *, taus: list[float]) -> list[Cu
             by_unit_rows[open_images], lengths ** (1 - taus[middle])
         )
         intervals += [(low, middle), (middle, high)]
-    return [CurvePoint(tau, found) for tau, found in zip(taus, winners, strict=True)]
+    return [CurvePoint(tau, kept[found]) for tau, found in zip(taus, winners, strict=True)]
 
 
 def _winners(by_unit_rows: Tensor, factors: Tensor) -> Tensor:

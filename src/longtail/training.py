@@ -169,7 +169,10 @@ class Trainer:
             generator=place,
         )
         with torch.no_grad():
-            for images in train.stream(torch.split(balanced, self.recipe.batch_size)):
+            batches = torch.split(balanced, self.recipe.batch_size)
+            if len(batches) > 1 and len(batches[-1]) < 2:  # one image has no variance
+                batches = batches[:-1]
+            for images in train.stream(batches):
                 pixels = images.to(self.world.device)
                 self.network(normalize(pixels, mean=self.recipe.mean, std=self.recipe.std))
         self.world.synchronize_buffers(self.network)

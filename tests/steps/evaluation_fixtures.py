@@ -187,6 +187,7 @@ def _description(
         "super_classes": [],
         "super_of": [],
         "loss": "cross_entropy",
+        "keeps_prior": True,
         "sampler": "instance",
         "best_epoch": 11,
         "epochs": 12,

@@ -245,6 +245,7 @@ def _write_models(inputs: dict[str, Path], *, image_size: int) -> None:
         "backbone": "resnext50_32x4d",
         "image_size": image_size,
         "loss": "cross_entropy",
+        "keeps_prior": True,
         "sampler": "instance",
         "best_epoch": 57,
         "epochs": 60,

@@ -40,8 +40,7 @@ def test_plain_training_leaves_the_counts_in_the_probabilities(models):
     ("chosen", "changes"),
     [
         ("stage2", {}),
-        ("stage1", {"loss": "balanced_softmax"}),
-        ("stage1", {"sampler": "class_balanced"}),
+        ("stage1", {"keeps_prior": False}),
     ],
 )
 def test_whatever_balances_takes_them_out(models, chosen, changes):

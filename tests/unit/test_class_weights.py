@@ -75,3 +75,8 @@ def test_on_balanced_data_a_weighted_mean_is_the_plain_one(batch):
         average(cross_entropy(logits, labels), labels, equal, reduction="weighted_mean"),
         cross_entropy(logits, labels).mean(),
     )
+
+
+def test_effective_numbers_of_equal_counts_are_one_beside_absent_classes():
+    weights = effective_number_weights(torch.tensor([7, 7, 0]), beta=0.99)
+    torch.testing.assert_close(weights, torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64))

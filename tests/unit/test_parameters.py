@@ -35,6 +35,8 @@ def test_a_loss_is_a_name_or_a_section(tmp_path):
         ("represent: {loss: sigmoid_focal, head: cosine}", "sigmoids need a bias"),
         ("represent: {unfreeze_every: 2}", "no meaning with frozen_groups: 0"),
         ("represent: {augment: {scale: [1.2, 0.8]}}", "smaller scale comes first"),
+        ("represent: {augment: {auto: rnd-m9}}", "no policy is called rnd-m9"),
+        ("represent: {milestones: [[0.9, 0.1], [0.1, 0.01]]}", "in the order of their shares"),
     ],
 )
 def test_a_wrong_stage_1_parameter_is_explained(tmp_path, text, message):
@@ -46,6 +48,13 @@ def test_a_wrong_stage_1_parameter_is_explained(tmp_path, text, message):
     ("represent", "others", "message"),
     [
         ("{loss: balanced_softmax}", "classify: {method: logit_adjustment}", "takes out the prior"),
+        ("{sampler: square_root}", "classify: {method: logit_adjustment}", "sampler: square_root"),
+        (
+            "{loss: {name: cross_entropy, smoothing: 0.1}}",
+            "classify: {method: logit_adjustment}",
+            "takes out the prior",
+        ),
+        ("{}", "classify: {method: ncm}\ntau_norm: {apply_to: [stage2]}", "no rows to normalise"),
         ("{loss: ldam}", "classify: {method: lws}", "needs a linear stage-1 head"),
         ("{loss: ldam}", "classify: {method: max_norm}", "needs a linear stage-1 head"),
         ("{head: cosine}", "tau_norm: {apply_to: [stage1]}", "no\nlength of their own"),

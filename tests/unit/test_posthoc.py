@@ -59,3 +59,16 @@ def test_temperatures_end_at_their_bounds_where_none_is_best():
 def test_a_temperature_divides_the_logits_of_any_head(kind):
     head = Head(kind, HEAD.weight)
     torch.testing.assert_close(with_temperature(head, 2.5).logits(X), head.logits(X) / 2.5)
+
+
+def test_images_of_absent_classes_have_no_say_in_the_temperature():
+    logits = Head("linear", HEAD.weight, HEAD.bias, absent=COUNTS == 5).logits(X)
+    labels = HEAD.logits(X).argmax(1)
+    known = labels != 3
+    assert not known.all()
+    assert fit_temperature(logits, labels) == fit_temperature(logits[known], labels[known])
+
+
+def test_the_temperature_of_a_mixture_divides_its_log_probabilities():
+    mixture = Head("mixture", HEAD.weight, torch.randn(2, 4, generator=GENERATOR), parts=(2, 4))
+    torch.testing.assert_close(with_temperature(mixture, 3.0).logits(X), mixture.logits(X) / 3)

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 
 from longtail.class_means import ncm
 from longtail.heads import Head
-from longtail.losses.table import build_loss
+from longtail.losses.table import LOSSES, build_loss, loss_on_present
 from longtail.stage2 import Labelled, Training, crt, lws, max_norm, project_rows
+from longtail.tau_norm import tau_curve, tau_normalize
 
 COUNTS = (300, 40, 8)
 
@@ -137,3 +138,57 @@ def test_ncm_equals_a_slow_loop(features, distance):
 def test_ncm_never_predicts_a_class_without_images():
     head = ncm(TRAIN, num_classes=4, features="cl2n", distance="euclidean")
     assert 3 not in head.logits(TEST.features[0]).argmax(1)
+
+
+def _without_the_last_class() -> Labelled:
+    generator = torch.Generator().manual_seed(0)
+    return Labelled(torch.randn(1, 300, 8, generator=generator), torch.arange(300) % 3)
+
+
+@pytest.mark.parametrize("features", ["cl2n", "l2n", "none"])
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_no_class_mean_is_made_of_nothing(features, distance):
+    data = _without_the_last_class()
+    head = ncm(data, num_classes=4, features=features, distance=distance)
+    assert not (head.logits(data.features[0]).argmax(1) == 3).any()
+
+
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"ldam"}))
+def test_a_retrained_head_never_predicts_a_class_without_images(name):
+    data = _without_the_last_class()
+    loss = loss_on_present(name, class_counts=data.counts(4))
+    training = Training(
+        epochs=2,
+        batch_size=50,
+        learning_rate=0.1,
+        weight_decay=5e-4,
+        sampler="instance",
+        generator=torch.Generator().manual_seed(1),
+    )
+    fitted = crt(data, data, num_classes=4, training=training, loss=loss)
+    assert not (fitted.head.logits(data.features[0]).argmax(1) == 3).any()
+    assert all(entry["val_loss"] < 100 and entry["train_loss"] < 100 for entry in fitted.history)
+
+
+def test_the_tau_curve_is_what_the_saved_head_predicts_with_absent_classes_too():
+    data = _without_the_last_class()
+    weight = torch.randn(4, 8, generator=torch.Generator().manual_seed(2))
+    absent = torch.tensor([False, False, False, True])
+    for point in tau_curve(data.features[0], weight, taus=[0.0, 0.7, 2.0], absent=absent):
+        head = Head("linear", tau_normalize(weight, tau=point.tau), absent=absent)
+        assert point.predictions.equal(head.logits(data.features[0]).argmax(1))
+
+
+def test_the_bias_of_a_sigmoid_loss_starts_low_and_does_not_decay():
+    data = _without_the_last_class()
+    training = Training(
+        epochs=1,
+        batch_size=300,
+        learning_rate=1e-12,
+        weight_decay=1e9,
+        sampler="instance",
+        generator=torch.Generator().manual_seed(1),
+    )
+    fitted = crt(data, data, num_classes=3, training=training, bias_start=-2.0)
+    assert fitted.head.bias is not None
+    assert torch.allclose(fitted.head.bias, torch.full((3,), -2.0))

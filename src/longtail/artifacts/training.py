@@ -12,7 +12,8 @@ class Representation:
     `head_scale`, `classes`, `super_classes` (names, or []), `super_of` (by label, or []),
     `class_counts`, `groups` (by label), `group_names`, `loss`, `sampler`, `best_epoch`,
     `epochs`, `val` (metrics of the best epoch), `parameters`, `multiply_adds`, `split` (digest of
-    the profile). `history.json` is a list of
+    the profile), `keeps_prior` (whether its probabilities contain the shares of the training
+    classes, as after plain cross-entropy). `history.json` is a list of
     `{epoch, learning_rate, frozen_groups, train_loss, train_accuracy, val_loss, val_accuracy,
     val_balanced_accuracy}`.
     """

@@ -77,10 +77,16 @@ def _refuse_combinations(params: str, content: dict[str, Any]) -> None:
     classify = read("classify", ClassifyConfig)
     tau_norm = read("tau_norm", TauNormConfig)
     loss, cosine = represent.loss.name, represent.head_kind == "cosine"
-    if classify.method == "logit_adjustment" and loss != "cross_entropy":
+    if classify.method == "logit_adjustment" and not represent.keeps_prior:
         raise LongtailError(
-            f"{params}: classify.method: logit_adjustment takes out the prior, but represent.loss: "
-            f"{loss} is not the plain cross-entropy; use cross_entropy there, or another method"
+            f"{params}: classify.method: logit_adjustment takes out the prior, but represent is "
+            f"not the plain cross-entropy on images as they come (loss: {loss}, sampler: "
+            f"{represent.sampler}, smoothing, re-weighting or re-sampling); use another method"
+        )
+    if classify.method == "ncm" and "stage2" in (tau_norm.apply_to or ()):
+        raise LongtailError(
+            f"{params}: tau_norm.apply_to names stage2, but classify.method: ncm has class means, "
+            "no rows to normalise; leave stage2 out, or use another method"
         )
     if cosine and classify.method in ("lws", "max_norm", "logit_adjustment"):
         raise LongtailError(

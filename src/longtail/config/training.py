@@ -1,5 +1,6 @@
 """Stage 1, stage 2 and what follows them without training."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -22,6 +23,10 @@ Sampler = Literal[
     "head_half",
     "review",
 ]
+POLICY = (
+    r"cifar10|(original|originalr|v0|v0r|3a)(-mstd[\d.]+)?"
+    r"|rand(-(m|mstd|mmax|n|p|inc)[\d.]+|-w\w+|-t\d)*"
+)
 SIGMOID_LOSSES = ("sigmoid_cross_entropy", "sigmoid_focal")
 
 
@@ -48,6 +53,16 @@ class AugmentConfig(Section):
     cutmix_alpha: float = Field(
         default=0.0, ge=0.0, description="Beta parameter; 0: no CutMix. With mixup, a coin decides."
     )
+
+    @field_validator("auto")
+    @classmethod
+    def _policy_is_known(cls, auto: str | None) -> str | None:
+        if auto is not None and not re.fullmatch(POLICY, auto):
+            raise ValueError(
+                f"no policy is called {auto}; use cifar10, original, originalr, v0, v0r, 3a, or a "
+                "RandAugment as rand-m9-mstd0.5"
+            )
+        return auto
 
     @field_validator("scale")
     @classmethod
@@ -168,6 +183,18 @@ class RepresentConfig(Section):
     seed: int = Field(default=0, ge=0, description="Seed of weights, batches and augmentation.")
 
     @property
+    def keeps_prior(self) -> bool:
+        """Whether it is the plain cross-entropy on images as they come: p(y) is the training's."""
+        weighted = self.hierarchy is not None and self.hierarchy.class_weights == "balanced"
+        return (
+            self.loss == CrossEntropy()
+            and self.sampler == "instance"
+            and self.deferred_sampler is None
+            and self.reweighting is None
+            and not weighted
+        )
+
+    @property
     def head_kind(self) -> Literal["linear", "cosine"]:
         """The head that trains: the one asked for, or the one the loss needs."""
         return self.head or ("cosine" if self.loss.name == "ldam" else "linear")
@@ -201,6 +228,9 @@ class RepresentConfig(Section):
             )
         if self.hierarchy and self.reweighting:
             raise ValueError("hierarchy weighs both levels itself: set hierarchy.class_weights")
+        shares = [share for share, _ in self.milestones]
+        if shares != sorted(shares):
+            raise ValueError(f"milestones come in the order of their shares, not {shares}")
         if self.unfreeze_every and self.frozen_groups == 0:
             raise ValueError("unfreeze_every has no meaning with frozen_groups: 0")
         return self

@@ -28,7 +28,8 @@ def inverse_frequency_weights(class_counts: Tensor) -> Tensor:
 
 
 def effective_number_weights(class_counts: Tensor, *, beta: float) -> Tensor:
-    """Class weights `1 / E_n`, `E_n = (1 - beta^n) / (1 - beta)`, normalised to sum to `C`.
+    """Class weights `1 / E_n`, `E_n = (1 - beta^n) / (1 - beta)`, normalised to sum to `C`,
+    the number of classes that have images.
 
     `beta -> 0` gives equal weights, `beta -> 1` weights `1 / n`.
 
@@ -45,7 +46,7 @@ def effective_number_weights(class_counts: Tensor, *, beta: float) -> Tensor:
     log_beta = torch.tensor(beta, dtype=torch.float64).log()
     # The constant (1 - beta) of E_n cancels in the normalisation.
     weights = torch.where(counts > 0, 1.0 / -torch.expm1(counts.clamp(min=1) * log_beta), 0.0)
-    return weights * (len(counts) / weights.sum())
+    return weights * ((counts > 0).sum() / weights.sum())
 
 
 def average(

@@ -1,5 +1,6 @@
 """Stage 2: train a balanced classifier on the cached features."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,12 +9,12 @@ from typing import Any, Literal
 from longtail.artifacts import Classifier, Features, Representation
 from longtail.class_means import ncm
 from longtail.config.losses import LossSection
-from longtail.config.training import ClassifyConfig
+from longtail.config.training import SIGMOID_LOSSES, ClassifyConfig
 from longtail.errors import LongtailError
 from longtail.features import read_features
 from longtail.files import read_json, whole_directory, write_json
 from longtail.heads import Head, load_heads, save_heads
-from longtail.losses.table import build_loss
+from longtail.losses.table import loss_on_present
 from longtail.posthoc import adjust_logits
 from longtail.randomness import generator_at
 from longtail.stage2 import Fitted, Labelled, Training, crt, lws, max_norm, val_metrics
@@ -26,7 +27,7 @@ class Task:
 
     config: ClassifyConfig
     stage1: Head
-    stage1_loss: str
+    keeps_prior: bool
     train: Labelled
     val: Labelled
     num_classes: int
@@ -81,7 +82,7 @@ def _task(config: ClassifyConfig, features: Path, representation: Path) -> Task:
     return Task(
         config=config,
         stage1=load_heads(Representation(representation).head)["stage1"],
-        stage1_loss=description["loss"],
+        keeps_prior=description["keeps_prior"],
         train=train,
         val=val,
         num_classes=len(description["classes"]),
@@ -111,12 +112,17 @@ def _bwlm(task: Task) -> Fitted:
 
 def _retrained(task: Task, loss: LossSection, *, sampler: str) -> Fitted:
     counts = task.train.counts(task.num_classes)
+    settings = loss.settings()
+    if loss.name == "seql":  # which spares classes at random
+        settings["generator"] = generator_at(task.config.seed, 1)
+    sigmoid = loss.name in SIGMOID_LOSSES
     return crt(
         task.train,
         task.val,
         num_classes=task.num_classes,
         training=task.training(sampler),
-        loss=build_loss(loss.name, class_counts=counts, **loss.settings()),
+        loss=loss_on_present(loss.name, class_counts=counts, **settings),
+        bias_start=-math.log(max(1, task.num_classes - 1)) if sigmoid else None,
     )
 
 
@@ -144,11 +150,10 @@ def _class_means(
 
 def _logit_adjustment(task: Task) -> Fitted:
     _need_linear(task, "logit_adjustment")
-    if task.stage1_loss != "cross_entropy":
+    if not task.keeps_prior:
         raise NotApplicable(
-            f"classify.method logit_adjustment takes out the prior, but stage 1 was trained with "
-            f"{task.stage1_loss}, which is not the plain cross-entropy; use represent.loss: "
-            "cross_entropy, or another method"
+            "classify.method logit_adjustment takes out the prior, but stage 1 was not trained by "
+            "the plain cross-entropy on images as they come; train it so, or use another method"
         )
     counts = task.train.counts(task.num_classes)
     given = task.config.adjustment_tau

@@ -128,6 +128,7 @@ def _describe(members: list[Member], head: Head, average: Average) -> dict[str, 
         "head_scale": 1.0,
         # Post-hoc methods ask what the head was trained with: of several, no single loss.
         "loss": ENSEMBLE,
+        "keeps_prior": False,
         "sampler": ENSEMBLE,
         "epochs": sum(description["epochs"] for description in descriptions),
         "best_epoch": None,

@@ -52,5 +52,4 @@ def _follows_counts(chosen: str, description: dict[str, Any]) -> bool:
 
     It is after plain training; all that comes after works to take it out.
     """
-    plain = description["loss"] == "cross_entropy" and description["sampler"] == "instance"
-    return plain and chosen == "stage1"
+    return bool(description["keeps_prior"]) and chosen == "stage1"

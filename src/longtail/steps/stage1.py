@@ -6,14 +6,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from longtail.augment import Augmentation, image_policy
 from longtail.config.training import SIGMOID_LOSSES, RepresentConfig
 from longtail.data import ImageStore
 from longtail.distributed import World
-from longtail.heads import ABSENT, Head
+from longtail.errors import LongtailError
+from longtail.heads import Head
 from longtail.losses.hierarchy import two_level
-from longtail.losses.table import SampleLoss, build_loss
+from longtail.losses.table import SampleLoss, build_loss, loss_on_present
 from longtail.losses.weights import CLASS_WEIGHTS
 from longtail.models import (
     CosineLinear,
@@ -36,6 +38,11 @@ def build_network(
     """Build the backbone and its heads on this process's device, the same in every process."""
     torch.manual_seed(mixed_seed(config.seed))
     backbone = build_backbone(config.backbone, pretrained=config.pretrained)
+    if config.shifted_bn and not any(isinstance(m, _BatchNorm) for m in backbone.modules()):
+        raise LongtailError(
+            f"represent.shifted_bn is true, but the backbone {config.backbone} has no BatchNorm; "
+            "set it to false, or take another backbone"
+        )
     head = _head(config, description, feature_dimension(backbone))
     network = Network(backbone, head)
     return network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
@@ -140,11 +147,8 @@ def _loss(config: RepresentConfig, description: dict[str, Any], device: torch.de
             sub_weight=config.hierarchy.sub_weight,
             balanced=config.hierarchy.class_weights == "balanced",
         )
-    loss = build_loss(config.loss.name, class_counts=counts, **config.loss.settings())
-    if config.absent_classes != "mask" or counts.min() > 0:
-        return loss
-    absent = counts == 0
-    return lambda logits, labels: loss(logits.masked_fill(absent, ABSENT), labels)
+    build = loss_on_present if config.absent_classes == "mask" else build_loss
+    return build(config.loss.name, class_counts=counts, **config.loss.settings())
 
 
 def _augmentation(config: RepresentConfig) -> Augmentation:

@@ -108,7 +108,7 @@ def _curve(
     taus = tau_grid(max_tau=config.max_tau, steps=config.steps) if given is None else [given]
     return [
         {"head": name, "tau": point.tau, **_scores(point.predictions, labels, head)}
-        for point in tau_curve(head.prepare(features), head.weight, taus=taus)
+        for point in tau_curve(head.prepare(features), head.weight, taus=taus, absent=head.absent)
     ]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from longtail.artifacts import Images, Representation
 from longtail.data import ImageStore
-from longtail.heads import load_heads
+from longtail.heads import ABSENT, load_heads
 from longtail.metrics import balanced_accuracy
 from longtail.models import load_backbone, normalize
 from longtail.steps.trials import Row, rows, run
@@ -44,6 +44,8 @@ def search_tau(
     def score(trial: optuna.Trial) -> float:
         tau = trial.suggest_float("tau", 0.0, MAX_TAU, step=TAU_STEP)
         logits = prepared @ tau_normalize(head.weight, tau=tau).T  # [N, C]
+        if head.absent is not None:
+            logits = logits.masked_fill(head.absent, ABSENT)
         return judge(logits.max(dim=1).indices)
 
     for tau in (0.0, 1.0):
