@@ -126,7 +126,9 @@ def test_the_whole_flow_runs_in_containers(podman, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     [path] = (place / "data/pipeline/state/runs").glob("*/summary.json")
     summary = read_json(path)
-    print(json.dumps(summary, indent=1))
+    assert {step["what"] for step in summary["steps"]} == {"ran"}
+    assert summary["registration"]["outcome"] == "promote"
+    assert "register" in {step["step"] for step in summary["steps"]}
 
 
 @pytest.fixture
