@@ -90,7 +90,10 @@ class Head:
             self.bias,
             strict=True,
         )
-        members = [F.linear(*piece).log_softmax(dim=1) for piece in pieces]
+        scores = [F.linear(*piece) for piece in pieces]
+        if self.absent is not None:  # no member gives them a share
+            scores = [z.masked_fill(self.absent, ABSENT) for z in scores]
+        members = [z.log_softmax(dim=1) for z in scores]
         return self.scale * (torch.stack(members).logsumexp(dim=0) - math.log(len(members)))
 
 

@@ -135,11 +135,9 @@ def fill_classes(labels: Tensor, *, sizes: Tensor, generator: torch.Generator) -
 def head_half_sizes(class_counts: Tensor) -> Tensor:
     """Images of the larger half of the classes, none of the others; int64 `[C]`.
 
-    Stage 1 of Data Balanced Review. Of `C` classes the head has `C // 2`, equal counts by label; a
-    single class is all.
+    Stage 1 of Data Balanced Review. Of the `C` classes that have images the head has `C // 2`, at
+    least one; equal counts by label.
     """
-    if len(class_counts) < 2:
-        return class_counts
     return torch.where(_is_head(class_counts), class_counts, 0)
 
 
@@ -149,7 +147,8 @@ def review_sizes(class_counts: Tensor) -> Tensor:
     Stage 2 of Data Balanced Review: `m` head classes, so `n_(m+1)` is the largest of the tail.
     """
     head = _is_head(class_counts)
-    return torch.where(head, class_counts[~head].max(), class_counts)
+    tail = class_counts[~head & (class_counts > 0)]
+    return torch.where(head, tail.max(), class_counts) if len(tail) else class_counts
 
 
 def epoch_order(
@@ -175,8 +174,9 @@ def _cycle(values: Tensor, length: int, generator: torch.Generator) -> Tensor:
 
 def _is_head(class_counts: Tensor) -> Tensor:
     largest_first = class_counts.argsort(descending=True, stable=True)
+    present = int((class_counts > 0).sum())
     head = torch.zeros(len(class_counts), dtype=torch.bool)
-    head[largest_first[: len(class_counts) // 2]] = True
+    head[largest_first[: max(1, present // 2)]] = True
     return head
 
 

@@ -165,7 +165,9 @@ def val_metrics(head: Head, val: Labelled) -> dict[str, float]:
     predictions = logits.max(dim=1).indices
     known = known_labels(logits, val.labels)
     return {
-        "val_loss": F.cross_entropy(logits[known], val.labels[known]).item() if known.any() else 0,
+        "val_loss": F.cross_entropy(logits[known], val.labels[known]).item()
+        if known.any()
+        else 0.0,
         "val_accuracy": (predictions == val.labels).double().mean().item(),
         "val_balanced_accuracy": balanced_accuracy(
             predictions.numpy(), val.labels.numpy(), num_classes=logits.shape[1]

@@ -49,6 +49,7 @@ class Recipe:
     batch_size: int  # images a step, over all processes
     seed: int
     num_classes: int  # C; further logits, of super-classes, come after the first C
+    judged: Tensor  # bool [C], classes whose images count in the loss on val
     loss: SampleLoss
     order: Callable[[int, torch.Generator], Tensor]  # epoch -> positions of its images
     class_weights: Callable[[int], Tensor]  # epoch -> [C]
@@ -331,8 +332,11 @@ class Trainer:
         scores = self.world.gather(torch.cat(logits))  # [N, C]
         # On a CPU, torch's max is fifty times faster than its argmax.
         predictions = scores[:, : self.recipe.num_classes].max(dim=1).indices
+        known = self.recipe.judged[val.labels]
+        device = self.world.device  # where the loss has its counts
+        losses = self.recipe.loss(scores[known].to(device), val.labels[known].to(device))
         return {
-            "val_loss": self.recipe.loss(scores, val.labels).mean().item(),
+            "val_loss": losses.mean().item(),
             "val_accuracy": (predictions == val.labels).double().mean().item(),
             "val_balanced_accuracy": balanced_accuracy(
                 predictions.numpy(),

@@ -9,6 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -135,6 +138,21 @@ def test_shifted_bn_moves_statistics_alone_to_those_of_balanced_images(inputs, t
     assert all(0 <= score <= 1 for score in scores)
 
 
+def test_shifted_bn_leaves_a_last_batch_of_one_image_out(inputs, tmp_path):
+    tracked = {}
+    for size in (20, 19):  # of 21 images: one is left, or two
+        represent(config(shifted_bn=True, batch_size=size), **inputs, out=tmp_path / str(size))
+        backbone = load_file(Representation(tmp_path / str(size)).backbone)
+        tracked[size] = backbone["bn1.num_batches_tracked"].item()
+    assert tracked == {20: 1, 19: 2}
+
+
+def test_shifted_bn_needs_batch_norm(inputs, tmp_path):
+    options = {"backbone": "convnext_atto", "image_size": 32, "shifted_bn": True}
+    with pytest.raises(LongtailError, match="convnext_atto has no BatchNorm"):
+        represent(config(**options), **inputs, out=tmp_path / "out")
+
+
 def weights_after(epochs: int, inputs, out: Path, **changes) -> dict[str, torch.Tensor]:
     represent(config(epochs=epochs, **changes), **inputs, out=out)
     return load_file(Representation(out).backbone)
@@ -177,6 +195,39 @@ def test_a_class_without_training_images_is_refused_or_never_predicted(inputs, t
     head = load_heads(Representation(tmp_path / "out").head)["stage1"]
     features = torch.randn(500, head.weight.shape[1])
     assert not (head.logits(features).argmax(1) == len(head.weight) - 1).any()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [{"name": "cross_entropy", "smoothing": 0.1}, "label_aware_smoothing", "ldam", "bfs"],
+    ids=["smoothing", "label-aware", "ldam", "bfs"],
+)
+def test_val_images_of_a_class_without_training_images_leave_the_loss_on_val(
+    inputs, tmp_path, loss
+):
+    """The same as if they were not in val; a logit that is only masked would weigh 1e28."""
+    profile = read_json(inputs["profile"])
+    profile["classes"].append({**profile["classes"][0], "name": "unseen", "train": 0})
+    write_json(tmp_path / "profile.json", profile)
+    write_json(tmp_path / "passed.json", {"split": file_digest(tmp_path / "profile.json")})
+    val = pd.read_parquet(inputs["val"])
+    tables = {"without": val.iloc[1:], "with": val.assign(label=[3, *val["label"][1:]])}
+    losses = {}
+    for name, table in tables.items():
+        schema = pq.read_schema(inputs["val"])
+        file = tmp_path / f"{name}.parquet"
+        pq.write_table(pa.Table.from_pandas(table, schema, preserve_index=False), file)
+        changed = {
+            **inputs,
+            "val": file,
+            "profile": tmp_path / "profile.json",
+            "validation": tmp_path / "passed.json",
+        }
+        represent(config(absent_classes="mask", loss=loss), **changed, out=tmp_path / name)
+        history = read_json(tmp_path / name / "history.json")
+        losses[name] = [(entry["train_loss"], entry["val_loss"]) for entry in history]
+    assert losses["with"] == [pytest.approx(pair, rel=1e-5) for pair in losses["without"]]
+    assert all(loss < 100 for pair in losses["with"] for loss in pair)
 
 
 def test_early_stopping_ends_the_run(inputs, tmp_path):

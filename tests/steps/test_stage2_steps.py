@@ -1,6 +1,7 @@
 """embed, classify and tau_norm on a few digits and a small real backbone."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,27 @@ def test_a_sweep_trains_every_head_and_takes_the_best_by_val(inputs, tmp_path):
     stage2(inputs, alone, method="crt")
     crt = load_heads(Classifier(alone / "classifier").head)["stage2"]
     assert crt.weight.equal(heads["crt"].weight), "a sweep's crt is crt"
+
+
+def test_seql_spares_the_same_classes_whatever_was_drawn_before(inputs, tmp_path):
+    heads = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        stage2(inputs, tmp_path / str(seed), loss={"name": "seql", "rare_below": 0.3})
+        heads.append(load_heads(Classifier(tmp_path / str(seed) / "classifier").head)["stage2"])
+    assert heads[0].weight.equal(heads[1].weight)
+
+
+def test_logit_adjustment_of_a_representation_without_the_prior_is_refused(inputs, tmp_path):
+    shutil.copytree(inputs["representation"], tmp_path / "representation")
+    file = Representation(tmp_path / "representation").description
+    write_json(file, read_json(file) | {"keeps_prior": False})  # as represent notes of samplers
+    with pytest.raises(LongtailError, match="plain cross-entropy on images as they come"):
+        stage2(
+            inputs | {"representation": tmp_path / "representation"},
+            tmp_path,
+            method="logit_adjustment",
+        )
 
 
 def test_a_sweep_over_a_cosine_head_says_what_cannot_be_done(tmp_path):

@@ -17,6 +17,7 @@ from longtail.augment import (
     image_policy,
     turn,
 )
+from longtail.config.training import AugmentConfig
 
 IMAGES = torch.randint(
     0, 256, (16, 9, 9, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -91,6 +92,14 @@ def test_cutout_greys_a_square_about_its_centre():
         expected = torch.zeros(9, 9, dtype=torch.bool)
         expected[max(0, top) : top + 4, max(0, left) : left + 4] = True
         assert hole.equal(expected)
+
+
+@pytest.mark.parametrize(
+    "auto", ["cifar10", "3a", "v0r-mstd0.5", "rand", "rand-m9-n3-p0.5-mstd0.5-mmax10-inc1-t3aw"]
+)
+def test_a_policy_that_parameters_allow_can_be_built(auto):
+    allowed = AugmentConfig(auto=auto).auto
+    assert image_policy(allowed, color_jitter=(0, 0, 0, 0), mean=(0.5, 0.5, 0.5)) is not None
 
 
 @pytest.mark.parametrize(

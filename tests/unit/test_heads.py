@@ -20,6 +20,18 @@ def test_cosine_logits_are_the_scaled_cosine():
     torch.testing.assert_close(Head("cosine", W, scale=30.0).logits(X), expected)
 
 
+def test_a_mixture_is_the_mean_of_its_members_on_the_classes_that_were_trained():
+    absent = torch.tensor([False, True, False])
+    bias = torch.randn(2, 3, generator=torch.Generator().manual_seed(2))
+    mixture = Head("mixture", W, bias, absent=absent, parts=(1, 3))
+    members = [
+        Head("linear", W[:, :1], bias[0], absent=absent).logits(X[:, :1]),
+        Head("linear", W[:, 1:], bias[1], absent=absent).logits(X[:, 1:]),
+    ]
+    expected = torch.stack([z.softmax(1) for z in members]).mean(0)
+    torch.testing.assert_close(mixture.logits(X).softmax(1), expected)
+
+
 def test_heads_come_back_from_their_file(tmp_path):
     heads = {
         "stage1": Head("linear", W, torch.ones(3)),

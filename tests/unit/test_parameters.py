@@ -36,6 +36,9 @@ def test_a_loss_is_a_name_or_a_section(tmp_path):
         ("represent: {unfreeze_every: 2}", "no meaning with frozen_groups: 0"),
         ("represent: {augment: {scale: [1.2, 0.8]}}", "smaller scale comes first"),
         ("represent: {augment: {auto: rnd-m9}}", "no policy is called rnd-m9"),
+        ("represent: {augment: {auto: rand-w0}}", "no policy is called rand-w0"),
+        ("represent: {augment: {auto: rand-m9.5}}", "no policy is called rand-m9.5"),
+        ("represent: {augment: {auto: original-m9}}", "no policy is called original-m9"),
         ("represent: {milestones: [[0.9, 0.1], [0.1, 0.01]]}", "in the order of their shares"),
     ],
 )

@@ -55,6 +55,21 @@ def test_deferred_resampling_changes_the_sampler_at_its_start_and_not_before():
     assert sizes == [96] * 8 + [18] * 2
 
 
+def test_deferred_reweighting_starts_at_epoch_160_of_200():
+    """The recipe of Cao et al.; `1 / E_n` by its formula, normalised to sum to C."""
+    reweighting = {"scheme": "effective_number", "beta": 0.9999, "start": 0.8}
+    config = RepresentConfig(reweighting=reweighting, epochs=200)
+    world = World(0, 1, torch.device("cpu"))
+    description = {"classes": ["a", "b", "c"], "class_counts": COUNTS}
+    network = build_network(config, description, world)
+    recipe = build_trainer(config, network, Labels(), description, world).recipe
+    assert recipe.class_weights(159).tolist() == [1.0, 1.0, 1.0]
+    inverse = [(1 - 0.9999) / (1 - 0.9999**n) for n in COUNTS]
+    expected = torch.tensor([3 * w / sum(inverse) for w in inverse])
+    for epoch in (160, 199):
+        torch.testing.assert_close(recipe.class_weights(epoch), expected)
+
+
 def test_stage_2_is_kept_however_much_better_stage_1_was():
     """Its own best epoch counts from nothing: val may well like the representation's head more."""
     generator = torch.Generator().manual_seed(0)

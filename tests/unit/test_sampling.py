@@ -133,3 +133,42 @@ def test_data_balanced_review_sees_the_head_then_evens_it_out():
     assert torch.bincount(review, minlength=4).tolist() == [4, 4, 4, 1]
     assert review_sizes(torch.tensor([5, 9, 7])).tolist() == [5, 7, 7]
     assert head_half_sizes(torch.tensor([5, 9, 7])).tolist() == [0, 9, 0]
+
+
+def test_the_halves_are_of_the_classes_that_have_images():
+    assert head_half_sizes(torch.tensor([5, 0, 3, 0])).tolist() == [5, 0, 0, 0]
+    assert review_sizes(torch.tensor([5, 0, 3, 0])).tolist() == [3, 0, 3, 0]
+    assert head_half_sizes(torch.tensor([4])).tolist() == [4]
+    assert review_sizes(torch.tensor([4, 0])).tolist() == [4, 0]
+
+
+# Weights of the classes by their formulas, for 5000, 300 and 50 images at epoch 3 of 5.
+BY_HAND = {
+    "instance": [5000, 300, 50],
+    "class_balanced": [1, 1, 1],
+    "square_root": [5000**0.5, 300**0.5, 50**0.5],
+    "progressive": [0.25 * n / 5350 + 0.75 / 3 for n in (5000, 300, 50)],
+    "effective_number": [n / (1 - 0.9999**n) for n in (5000, 300, 50)],
+}
+
+
+@pytest.mark.parametrize("sampler", BY_HAND)
+def test_a_sampler_draws_classes_as_its_formula_says(sampler):
+    labels = torch.repeat_interleave(torch.arange(3), torch.tensor([5000, 300, 50]))
+    drawn = torch.cat(
+        [
+            epoch_order(
+                sampler,
+                labels,
+                num_classes=3,
+                epoch=3,
+                epochs=5,
+                generator=torch.Generator().manual_seed(seed),
+            )
+            for seed in range(30)
+        ]
+    )
+    histogram = torch.bincount(labels[drawn], minlength=3).tolist()
+    for seen, weight in zip(histogram, BY_HAND[sampler], strict=True):
+        low, high = binom.interval(1 - 1e-6, 30 * 5350, weight / sum(BY_HAND[sampler]))
+        assert low <= seen <= high

@@ -23,9 +23,10 @@ Sampler = Literal[
     "head_half",
     "review",
 ]
-POLICY = (
-    r"cifar10|(original|originalr|v0|v0r|3a)(-mstd[\d.]+)?"
-    r"|rand(-(m|mstd|mmax|n|p|inc)[\d.]+|-w\w+|-t\d)*"
+NUMBER = r"\d+(\.\d+)?"
+POLICY = (  # what timm takes: it ignores some of what it does not know, and asserts the rest
+    rf"cifar10|(original|originalr|v0|v0r|3a)(-mstd{NUMBER})?"
+    rf"|rand(-(m|mmax|n|inc)\d+|-(mstd|p){NUMBER}|-t(weights|3aw?))*"
 )
 SIGMOID_LOSSES = ("sigmoid_cross_entropy", "sigmoid_focal")
 

@@ -15,7 +15,7 @@ from longtail.distributed import World
 from longtail.errors import LongtailError
 from longtail.heads import Head
 from longtail.losses.hierarchy import two_level
-from longtail.losses.table import SampleLoss, build_loss, loss_on_present
+from longtail.losses.table import SampleLoss, loss_on_present
 from longtail.losses.weights import CLASS_WEIGHTS
 from longtail.models import (
     CosineLinear,
@@ -113,6 +113,7 @@ def _recipe(
         batch_size=config.batch_size,
         seed=config.seed,
         num_classes=len(counts),
+        judged=counts > 0,
         loss=_loss(config, description, processes.device),
         order=lambda epoch, generator: epoch_order(
             _sampler(config, epoch),
@@ -147,8 +148,7 @@ def _loss(config: RepresentConfig, description: dict[str, Any], device: torch.de
             sub_weight=config.hierarchy.sub_weight,
             balanced=config.hierarchy.class_weights == "balanced",
         )
-    build = loss_on_present if config.absent_classes == "mask" else build_loss
-    return build(config.loss.name, class_counts=counts, **config.loss.settings())
+    return loss_on_present(config.loss.name, class_counts=counts, **config.loss.settings())
 
 
 def _augmentation(config: RepresentConfig) -> Augmentation:
