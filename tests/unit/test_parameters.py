@@ -55,8 +55,21 @@ def test_a_wrong_stage_1_parameter_is_explained(tmp_path, text, message):
         (
             "{loss: {name: cross_entropy, smoothing: 0.1}}",
             "classify: {method: logit_adjustment}",
-            "takes out the prior",
+            "represent has loss.smoothing;",
         ),
+        (
+            "{reweighting: {scheme: inverse_frequency}, deferred_sampler: review}",
+            "classify: {method: logit_adjustment}",
+            "represent has deferred_sampler: review and reweighting;",
+        ),
+        (
+            "{hierarchy: {class_weights: balanced}}",
+            "classify: {method: logit_adjustment}",
+            "represent has hierarchy.class_weights: balanced;",
+        ),
+        ("{}", "classify: {method: lws, loss: focal}", "focal is of crt and has no meaning"),
+        ("{}", "classify: {adjustment_tau: 1.5}", "adjustment_tau has no meaning with method: crt"),
+        ("{}", "tau_norm: {stage1_tau: 0.5, apply_to: [stage2]}", "without stage1 in apply_to"),
         ("{}", "classify: {method: ncm}\ntau_norm: {apply_to: [stage2]}", "no rows to normalise"),
         ("{loss: ldam}", "classify: {method: lws}", "needs a linear stage-1 head"),
         ("{loss: ldam}", "classify: {method: max_norm}", "needs a linear stage-1 head"),
@@ -78,3 +91,10 @@ def test_methods_that_can_go_together_are_read(tmp_path):
     assert isinstance(load(tmp_path, text, "represent"), RepresentConfig)
     assert isinstance(load(tmp_path, text, "classify"), ClassifyConfig)
     assert isinstance(load(tmp_path, text, "tau_norm"), TauNormConfig)
+
+
+def test_parameters_of_a_sweep_are_those_of_its_methods(tmp_path):
+    text = "classify: {method: sweep, loss: focal, adjustment_tau: 1.0}"
+    assert load(tmp_path, text, "classify").adjustment_tau == 1.0
+    text = "tau_norm: {stage1_tau: 0.5, apply_to: [stage1]}"
+    assert load(tmp_path, text, "tau_norm").stage1_tau == 0.5

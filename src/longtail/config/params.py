@@ -76,12 +76,12 @@ def _refuse_combinations(params: str, content: dict[str, Any]) -> None:
     represent = read("represent", RepresentConfig)
     classify = read("classify", ClassifyConfig)
     tau_norm = read("tau_norm", TauNormConfig)
-    loss, cosine = represent.loss.name, represent.head_kind == "cosine"
+    cosine = represent.head_kind == "cosine"
     if classify.method == "logit_adjustment" and not represent.keeps_prior:
         raise LongtailError(
-            f"{params}: classify.method: logit_adjustment takes out the prior, but represent is "
-            f"not the plain cross-entropy on images as they come (loss: {loss}, sampler: "
-            f"{represent.sampler}, smoothing, re-weighting or re-sampling); use another method"
+            f"{params}: classify.method: logit_adjustment takes out the prior, which only plain "
+            "cross-entropy on images as they come leaves in, but represent has "
+            f"{' and '.join(represent.departures)}; leave that out, or use another method"
         )
     if classify.method == "ncm" and "stage2" in (tau_norm.apply_to or ()):
         raise LongtailError(

@@ -184,16 +184,24 @@ class RepresentConfig(Section):
     seed: int = Field(default=0, ge=0, description="Seed of weights, batches and augmentation.")
 
     @property
-    def keeps_prior(self) -> bool:
-        """Whether it is the plain cross-entropy on images as they come: p(y) is the training's."""
+    def departures(self) -> list[str]:
+        """What makes it other than plain cross-entropy on images as they come, as keys."""
         weighted = self.hierarchy is not None and self.hierarchy.class_weights == "balanced"
-        return (
-            self.loss == CrossEntropy()
-            and self.sampler == "instance"
-            and self.deferred_sampler is None
-            and self.reweighting is None
-            and not weighted
-        )
+        smoothed = isinstance(self.loss, CrossEntropy) and self.loss.smoothing > 0
+        departs = {
+            f"loss: {self.loss.name}": self.loss.name != "cross_entropy",
+            "loss.smoothing": smoothed,
+            f"sampler: {self.sampler}": self.sampler != "instance",
+            f"deferred_sampler: {self.deferred_sampler}": self.deferred_sampler is not None,
+            "reweighting": self.reweighting is not None,
+            "hierarchy.class_weights: balanced": weighted,
+        }
+        return [key for key, does in departs.items() if does]
+
+    @property
+    def keeps_prior(self) -> bool:
+        """Whether its p(y | x) contains p(y) of the training images."""
+        return not self.departures
 
     @property
     def head_kind(self) -> Literal["linear", "cosine"]:
@@ -288,6 +296,20 @@ class ClassifyConfig(Section):
             raise ValueError("ldam needs a cosine head; stage 2 trains linear ones")
         return loss
 
+    @model_validator(mode="after")
+    def _nothing_is_left_unused(self) -> "ClassifyConfig":
+        if self.loss != CrossEntropy() and self.method not in ("crt", "sweep"):
+            raise ValueError(
+                f"loss: {self.loss.name} is of crt and has no meaning with method: {self.method}; "
+                "leave it out, or set method: crt"
+            )
+        if self.adjustment_tau is not None and self.method not in ("logit_adjustment", "sweep"):
+            raise ValueError(
+                f"adjustment_tau has no meaning with method: {self.method}; leave it out, or set "
+                "method: logit_adjustment"
+            )
+        return self
+
 
 class TauNormConfig(Section):
     """Post-hoc tau-normalisation, chosen on val."""
@@ -317,3 +339,12 @@ class TauNormConfig(Section):
     temperature: bool = Field(
         default=False, description="Calibrate every variant by a temperature fitted on val."
     )
+
+    @model_validator(mode="after")
+    def _a_given_tau_is_applied(self) -> "TauNormConfig":
+        if self.stage1_tau is not None and "stage1" not in (self.apply_to or ["stage1"]):
+            raise ValueError(
+                f"stage1_tau: {self.stage1_tau} has no meaning without stage1 in apply_to; add it "
+                "there, or leave stage1_tau out"
+            )
+        return self
