@@ -12,7 +12,8 @@ import torch
 from longtail.artifacts import Classifier, Features, Representation
 from longtail.config.training import ClassifyConfig, TauNormConfig
 from longtail.files import write_json
-from longtail.heads import Head, save_heads
+from longtail.heads import Head
+from longtail.io.head_files import save_heads
 from longtail.models import build_backbone
 from longtail.stage2 import Labelled, Training, crt
 from longtail.steps.classify import classify

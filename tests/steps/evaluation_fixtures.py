@@ -22,7 +22,8 @@ from longtail.artifacts import (
 )
 from longtail.artifacts import Split as SplitFiles
 from longtail.files import file_digest, write_json
-from longtail.heads import Head, save_heads
+from longtail.heads import Head
+from longtail.io.head_files import save_heads
 from longtail.models import build_backbone, normalize
 
 SIZE = 8

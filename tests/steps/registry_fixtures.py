@@ -25,7 +25,8 @@ from longtail.artifacts import (
 )
 from longtail.config.promotion import GateConfig, RegisterConfig
 from longtail.files import file_digest, read_json, write_json
-from longtail.heads import Head, save_heads
+from longtail.heads import Head
+from longtail.io.head_files import save_heads
 from longtail.models import build_backbone, normalize
 from longtail.steps.champion import champion
 from longtail.steps.gate import gate

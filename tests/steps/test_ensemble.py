@@ -12,7 +12,7 @@ from longtail.config.split import SplitConfig
 from longtail.config.training import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, write_json
-from longtail.heads import load_heads
+from longtail.io.head_files import load_heads
 from longtail.models import load_backbone
 from longtail.serving import ServedModel
 from longtail.steps.classify import classify

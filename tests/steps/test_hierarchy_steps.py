@@ -12,7 +12,7 @@ from longtail.config.split import SplitConfig, ValidateConfig
 from longtail.config.training import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
 from longtail.errors import LongtailError
 from longtail.files import read_json
-from longtail.heads import load_heads
+from longtail.io.head_files import load_heads
 from longtail.steps.classify import classify
 from longtail.steps.embed import embed
 from longtail.steps.evaluate import evaluate

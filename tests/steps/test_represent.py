@@ -22,7 +22,7 @@ from longtail.config.training import RepresentConfig
 from longtail.data import ImageStore
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, write_json
-from longtail.heads import load_heads
+from longtail.io.head_files import load_heads
 from longtail.models import load_backbone
 from longtail.steps.represent import represent
 from tests.steps.validate_fixtures import digits, write_artifacts

@@ -8,7 +8,8 @@ import torch
 
 from longtail.artifacts import Representation, TauNorm
 from longtail.files import read_json, write_json
-from longtail.heads import Head, save_heads
+from longtail.heads import Head
+from longtail.io.head_files import save_heads
 from longtail.steps.served_model import served_model
 from tests.steps.registry_fixtures import SIZE, write_models
 

@@ -13,7 +13,7 @@ from longtail.config.training import ClassifyConfig, EmbedConfig, RepresentConfi
 from longtail.data import ImageStore
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, write_json
-from longtail.heads import load_heads
+from longtail.io.head_files import load_heads
 from longtail.models import load_backbone, normalize
 from longtail.steps.classify import classify
 from longtail.steps.embed import embed

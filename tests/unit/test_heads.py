@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from longtail.errors import LongtailError
-from longtail.heads import Head, load_heads, save_heads
+from longtail.heads import Head
+from longtail.io.head_files import load_heads, save_heads
 
 X = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
 W = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))

@@ -28,7 +28,7 @@ class Representation:
     def head(self) -> Path:
         """Tensors of the head `stage1`, and of `super` if super-classes were learnt too.
 
-        See `longtail.heads.save_heads`.
+        See `longtail.io.head_files.save_heads`.
         """
         return self.root / "head.safetensors"
 

@@ -13,7 +13,8 @@ from longtail.config.training import SIGMOID_LOSSES, ClassifyConfig
 from longtail.errors import LongtailError
 from longtail.features import read_features
 from longtail.files import read_json, whole_directory, write_json
-from longtail.heads import Head, load_heads, save_heads
+from longtail.heads import Head
+from longtail.io.head_files import load_heads, save_heads
 from longtail.losses.table import loss_on_present
 from longtail.posthoc import adjust_logits
 from longtail.randomness import generator_at

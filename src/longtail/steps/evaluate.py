@@ -26,8 +26,9 @@ from longtail.config.promotion import EvaluateConfig
 from longtail.data import ImageStore
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, whole_directory, write_json
-from longtail.heads import Head, load_heads
+from longtail.heads import Head
 from longtail.hierarchy import level_metrics, super_metrics
+from longtail.io.head_files import load_heads
 from longtail.metrics import Outcome, join_outcomes, outcome_of
 from longtail.models import load_backbone, normalize
 from longtail.progress import progress

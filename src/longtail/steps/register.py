@@ -23,9 +23,9 @@ from longtail.artifacts import (
 from longtail.config.promotion import RegisterConfig
 from longtail.errors import LongtailError
 from longtail.files import content_digest, file_digest, read_json, whole_directory, write_json
-from longtail.heads import save_heads
 from longtail.io import export, history, origin, promotion, registry, smoke, tracking
 from longtail.io.connection import Tracker, Unreachable, persistently
+from longtail.io.head_files import save_heads
 from longtail.steps.served_model import served_model
 
 log = logging.getLogger(__name__)

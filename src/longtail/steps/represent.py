@@ -14,7 +14,7 @@ from longtail.data import ImageStore
 from longtail.distributed import World, world
 from longtail.errors import LongtailError
 from longtail.files import content_digest, file_digest, read_json, whole_directory, write_json
-from longtail.heads import save_heads
+from longtail.io.head_files import save_heads
 from longtail.models import (
     Network,
     feature_dimension,

@@ -11,7 +11,8 @@ from longtail.config.training import TauNormConfig
 from longtail.errors import LongtailError
 from longtail.features import read_features
 from longtail.files import read_json, whole_directory, write_json
-from longtail.heads import Head, load_heads, save_heads
+from longtail.heads import Head
+from longtail.io.head_files import load_heads, save_heads
 from longtail.metrics import balanced_accuracy
 from longtail.posthoc import fit_temperature, rejection_threshold, with_temperature
 from longtail.tau_norm import tau_curve, tau_grid, tau_normalize

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from longtail.artifacts import Images, Representation
 from longtail.data import ImageStore
-from longtail.heads import ABSENT, load_heads
+from longtail.heads import ABSENT
+from longtail.io.head_files import load_heads
 from longtail.metrics import balanced_accuracy
 from longtail.models import load_backbone, normalize
 from longtail.steps.trials import Row, rows, run

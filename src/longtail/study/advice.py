@@ -11,7 +11,7 @@ from longtail.artifacts import Features, Split, TauNorm
 from longtail.errors import LongtailError
 from longtail.features import read_features
 from longtail.files import read_json
-from longtail.heads import load_heads
+from longtail.io.head_files import load_heads
 from longtail.study.comparing import Bools, compare, holm
 
 LEVEL = 0.05
