@@ -72,7 +72,7 @@ def run(
         try:
             load_component_from_text(pipeline)(code_rev=revision, git_commit=git_revision())
             failed = False
-        except RuntimeError:
+        except (RuntimeError, ValueError):  # KFP misses the output of a container that failed
             failed = True
     found = state / "runs" / name / "summary.json"
     if not found.is_file():
