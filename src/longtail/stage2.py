@@ -221,22 +221,8 @@ def _train_epoch(
     training: Training,
     epoch: int,
 ) -> dict[str, float]:
-    order = epoch_order(
-        training.sampler,
-        train.labels,
-        num_classes=len(build().weight),
-        epoch=epoch,
-        epochs=training.epochs,
-        generator=training.generator,
-    )
-    view = torch.randint(len(train.features), order.shape, generator=training.generator)
-    batches = list(
-        zip(
-            torch.split(view, training.batch_size),
-            torch.split(order, training.batch_size),
-            strict=True,
-        )
-    )
+    batches = _batches(train, training, num_classes=len(build().weight), epoch=epoch)
+    seen = sum(len(images) for _, images in batches)
     loss_sum = correct = 0.0
     for step, (views, images) in enumerate(batches):
         labels = train.labels[images]
@@ -255,7 +241,24 @@ def _train_epoch(
         optimizer.step()
         loss_sum += value.item() * len(labels)
         correct += (logits.argmax(1) == labels).sum().item()
-    return {"train_loss": loss_sum / len(order), "train_accuracy": correct / len(order)}
+    return {"train_loss": loss_sum / seen, "train_accuracy": correct / seen}
+
+
+def _batches(
+    train: Labelled, training: Training, *, num_classes: int, epoch: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Views and positions of the features of each step."""
+    order = epoch_order(
+        training.sampler,
+        train.labels,
+        num_classes=num_classes,
+        epoch=epoch,
+        epochs=training.epochs,
+        generator=training.generator,
+    )
+    views = torch.randint(len(train.features), order.shape, generator=training.generator)
+    parts = (torch.split(tensor, training.batch_size) for tensor in (views, order))
+    return list(zip(*parts, strict=True))
 
 
 def _detached(head: Head) -> Head:

@@ -41,6 +41,7 @@ class Inputs:
     root: Path  # has the database, the parts and what the trials trained
 
     def trial(self, number: int) -> Path:
+        """Directory of the model that a trial trained."""
         return self.root / f"trial-{number}"
 
 
@@ -73,15 +74,7 @@ def search(
     trials.refuse_several_processes()
     split_digest = validated_split(profile, validation)
     trained = _with_epochs(represent_config, config.epochs or represent_config.epochs)
-    key = content_digest(
-        [
-            config.model_dump(exclude={"trials", "tau_trials"}),
-            trained.model_dump(exclude={"weight_decay"}),
-            split_digest,
-            file_digest(train),
-        ]
-    )
-    root = out.with_name(f".{out.name}.study") / key[:16]
+    root = out.with_name(f".{out.name}.study") / _key(config, trained, split_digest, train)
     with trials.alone_in(root):
         parts, seal = _divide(config, train, profile, root)
         inputs = Inputs(config, trained, images, parts, seal, root)
@@ -93,6 +86,17 @@ def search(
             )
         taus = _search_tau(inputs, best, test_time_flip=test_time_flip)
         _write(out, config, best, decays, taus)
+
+
+def _key(config: SearchConfig, trained: RepresentConfig, split_digest: str, train: Path) -> str:
+    """Name a study by what its trials share; more of them later add to the same one."""
+    shared = [
+        config.model_dump(exclude={"trials", "tau_trials"}),
+        trained.model_dump(exclude={"weight_decay"}),
+        split_digest,
+        file_digest(train),
+    ]
+    return content_digest(shared)[:16]
 
 
 def _with_epochs(config: RepresentConfig, epochs: int) -> RepresentConfig:

@@ -1,6 +1,6 @@
 """Post-hoc tau-normalisation of both heads; val chooses tau, and which variant goes on."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,30 @@ from longtail.metrics import balanced_accuracy
 from longtail.posthoc import fit_temperature, rejection_threshold, with_temperature
 from longtail.tau_norm import tau_curve, tau_grid, tau_normalize
 
+Variants = dict[str, dict[str, Any]]  # what val says of each variant
+
+
+@dataclass(frozen=True)
+class Val:
+    """The images that choose: plain features `[N, D]` and labels `[N]`."""
+
+    features: Tensor
+    labels: Tensor
+
+    def scores(self, head: Head) -> dict[str, float]:
+        """Accuracy and balanced accuracy of a head."""
+        predictions = head.logits(self.features).max(dim=1).indices
+        return self.scores_of(predictions, len(head.weight))
+
+    def scores_of(self, predictions: Tensor, num_classes: int) -> dict[str, float]:
+        """Accuracy and balanced accuracy of predictions `[N]`."""
+        return {
+            "val_accuracy": (predictions == self.labels).double().mean().item(),
+            "val_balanced_accuracy": balanced_accuracy(
+                predictions.numpy(), self.labels.numpy(), num_classes=num_classes
+            ),
+        }
+
 
 def tau_norm(
     config: TauNormConfig, *, features: Path, representation: Path, classifier: Path, out: Path
@@ -26,60 +50,78 @@ def tau_norm(
     Ties go to the earlier variant and the smaller tau. A head that is not linear has no normalised
     form. The heads of a sweep go along to be measured; the best of them is stage 2 already.
     """
-    val, labels = read_features(Features(features), "val")
+    views, labels = read_features(Features(features), "val")
+    val = Val(views[0], labels)
     untouched = {
         "stage1": load_heads(Representation(representation).head)["stage1"],
         **load_heads(Classifier(classifier).head),
     }
+    heads, variants, curve = _normalised(config, untouched, val)
+    chosen = max(heads, key=lambda name: float(variants[name][f"val_{config.select_by}"]))
+    for name, head in _sweep(Classifier(classifier)).items():
+        heads[name] = head
+        variants[name] = {"tau": None, **val.scores(head)}
+    if config.temperature:
+        _calibrate(heads, variants, val)
+    if config.reject_to is not None:
+        novel = _novel(config.reject_to, read_json(Representation(representation).description))
+        _reject(heads, variants, val, novel=novel, false_rejections=config.false_rejections)
+    choice = {"chosen": chosen, "select_by": config.select_by, "variants": variants}
+    with whole_directory(out) as directory:
+        artifact = TauNorm(directory)
+        save_heads(artifact.heads, heads)
+        write_json(artifact.curve, curve)
+        write_json(artifact.choice, choice | read_json(Features(features).description))
+
+
+def _normalised(
+    config: TauNormConfig, untouched: dict[str, Head], val: Val
+) -> tuple[dict[str, Head], Variants, list[dict[str, Any]]]:
+    """Return every head and its normalised form, what val says of them, and the curves."""
     heads: dict[str, Head] = {}
-    variants: dict[str, dict[str, Any]] = {}
+    variants: Variants = {}
     curve: list[dict[str, Any]] = []
     for name, head in untouched.items():
         heads[name] = head
-        variants[name] = {"tau": None, **_scores_of(head, val[0], labels)}
-        if config.apply_to is not None and name not in config.apply_to:
-            variants[f"{name}_tau"] = {"not_applicable": "tau_norm.apply_to leaves it out"}
+        variants[name] = {"tau": None, **val.scores(head)}
+        obstacle = _obstacle(config, name, head)
+        if obstacle:
+            variants[f"{name}_tau"] = {"not_applicable": obstacle}
             continue
-        if head.kind != "linear":
-            reason = f"the rows of a {head.kind} head cannot be tau-normalised"
-            variants[f"{name}_tau"] = {"not_applicable": reason}
-            continue
-        points = _curve(config, name, head, val[0], labels)
+        points = _curve(config, name, head, val)
         best = max(points, key=lambda point: float(point[f"val_{config.select_by}"]))
         curve += points
         variants[f"{name}_tau"] = {key: best[key] for key in best if key != "head"}
         normalised = tau_normalize(head.weight, tau=best["tau"])
         heads[f"{name}_tau"] = replace(head, weight=normalised, bias=None)
-    chosen = max(heads, key=lambda name: float(variants[name][f"val_{config.select_by}"]))
-    for name, head in _sweep(Classifier(classifier)).items():
-        heads[name] = head
-        variants[name] = {"tau": None, **_scores_of(head, val[0], labels)}
-    if config.temperature:
-        for name, head in heads.items():
-            variants[name]["temperature"] = fit_temperature(head.logits(val[0]), labels)
-            heads[name] = with_temperature(head, variants[name]["temperature"])
-    if config.reject_to is not None:
-        novel = _novel(config.reject_to, read_json(Representation(representation).description))
-        for name, head in heads.items():
-            threshold = rejection_threshold(
-                head.logits(val[0]), labels, novel=novel, false_rejections=config.false_rejections
-            )
-            heads[name] = replace(head, rejects_to=novel, threshold=threshold)
-            scores = _scores_of(heads[name], val[0], labels)
-            variants[name] |= {"threshold": threshold, **scores}
-    with whole_directory(out) as directory:
-        artifact = TauNorm(directory)
-        save_heads(artifact.heads, heads)
-        write_json(artifact.curve, curve)
-        write_json(
-            artifact.choice,
-            {
-                "chosen": chosen,
-                "select_by": config.select_by,
-                "variants": variants,
-                **read_json(Features(features).description),
-            },
+    return heads, variants, curve
+
+
+def _obstacle(config: TauNormConfig, name: str, head: Head) -> str | None:
+    """Why a head has no normalised form, if so."""
+    if config.apply_to is not None and name not in config.apply_to:
+        return "tau_norm.apply_to leaves it out"
+    if head.kind != "linear":
+        return f"the rows of a {head.kind} head cannot be tau-normalised"
+    return None
+
+
+def _calibrate(heads: dict[str, Head], variants: Variants, val: Val) -> None:
+    for name, head in heads.items():
+        temperature = fit_temperature(head.logits(val.features), val.labels)
+        heads[name] = with_temperature(head, temperature)
+        variants[name]["temperature"] = temperature
+
+
+def _reject(
+    heads: dict[str, Head], variants: Variants, val: Val, *, novel: int, false_rejections: float
+) -> None:
+    for name, head in heads.items():
+        threshold = rejection_threshold(
+            head.logits(val.features), val.labels, novel=novel, false_rejections=false_rejections
         )
+        heads[name] = replace(head, rejects_to=novel, threshold=threshold)
+        variants[name] |= {"threshold": threshold, **val.scores(heads[name])}
 
 
 def _novel(name: str, description: dict[str, Any]) -> int:
@@ -98,25 +140,12 @@ def _sweep(classifier: Classifier) -> dict[str, Head]:
     return load_heads(classifier.sweep) if classifier.sweep.exists() else {}
 
 
-def _scores_of(head: Head, features: Tensor, labels: Tensor) -> dict[str, float]:
-    return _scores(head.logits(features).max(dim=1).indices, labels, head)
-
-
-def _curve(
-    config: TauNormConfig, name: str, head: Head, features: Tensor, labels: Tensor
-) -> list[dict[str, Any]]:
+def _curve(config: TauNormConfig, name: str, head: Head, val: Val) -> list[dict[str, Any]]:
     given = config.stage1_tau if name == "stage1" else None
     taus = tau_grid(max_tau=config.max_tau, steps=config.steps) if given is None else [given]
     return [
-        {"head": name, "tau": point.tau, **_scores(point.predictions, labels, head)}
-        for point in tau_curve(head.prepare(features), head.weight, taus=taus, absent=head.absent)
+        {"head": name, "tau": point.tau, **val.scores_of(point.predictions, len(head.weight))}
+        for point in tau_curve(
+            head.prepare(val.features), head.weight, taus=taus, absent=head.absent
+        )
     ]
-
-
-def _scores(predictions: Tensor, labels: Tensor, head: Head) -> dict[str, float]:
-    return {
-        "val_accuracy": (predictions == labels).double().mean().item(),
-        "val_balanced_accuracy": balanced_accuracy(
-            predictions.numpy(), labels.numpy(), num_classes=len(head.weight)
-        ),
-    }

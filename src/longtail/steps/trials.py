@@ -62,24 +62,17 @@ def alone_in(directory: Path) -> Iterator[None]:
 
 
 def opened(
-    file: Path,
-    name: str,
-    *,
-    pruner: optuna.pruners.BasePruner | None = None,
-    first: Sequence[dict[str, float]] = (),
+    file: Path, name: str, *, pruner: optuna.pruners.BasePruner | None = None
 ) -> optuna.Study:
-    """Open a study that maximises, made if need be; a new one tries the parameters `first`."""
+    """Open a study that maximises, made if need be."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
+    return optuna.create_study(
         study_name=name,
         storage=f"sqlite:///{file}",
         direction="maximize",
         pruner=pruner or optuna.pruners.NopPruner(),
         load_if_exists=True,
     )
-    for parameters in first:
-        study.enqueue_trial(parameters, skip_if_exists=True)
-    return study
 
 
 def run(
