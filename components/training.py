@@ -1,5 +1,6 @@
 """Stage 1 in a pod: one process or one a device, its checkpoint outliving the pod."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -66,7 +67,10 @@ def torchrun(
             *("represent", "--params", str(params)),
             *(word for name, path in options.items() for word in (f"--{name}", str(path))),
         ]
-        process = subprocess.Popen(command, cwd=scratch)  # where the command notes its cost
+        # One thread a process, as torchrun sets for several: a node's share must not depend on it.
+        environment = {"OMP_NUM_THREADS": "1", **os.environ}
+        # In `scratch` the command notes its cost.
+        process = subprocess.Popen(command, cwd=scratch, env=environment)
         # The kubelet tells this process alone that the pod ends; the trainers save on SIGTERM.
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         if process.wait():
