@@ -48,10 +48,11 @@ def race(tracking_uri: str, versions: Sequence[str], *, expected: str, barrier: 
                 expected,
             ],
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
         for version in versions
     ]
-    said = [racer.communicate()[0].strip() for racer in racers]
-    assert all(racer.returncode == 0 for racer in racers)
-    return said
+    said = [racer.communicate() for racer in racers]
+    assert not any(racer.returncode for racer in racers), "".join(errors for _, errors in said)
+    return [words.strip() for words, _ in said]

@@ -1,7 +1,10 @@
 """The champion changed by hand: refusals, overrides, rollbacks, and two at once."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import mlflow
 import pytest
@@ -27,6 +30,7 @@ from tests.steps.registry_history import aliases, at, client, past, versions
 
 __all__ = ["at", "past"]  # fixtures
 
+SETTLERS = 6
 ANN = {"who": "ann@desk", "why": None, "override": None}
 
 
@@ -228,6 +232,25 @@ def test_a_promotion_killed_before_its_aliases_is_finished_by_whoever_comes_next
         promotion.promote(tracker, version, expected="2", act=Act("bob", "?"), history=log)
     assert aliases(work) == {"challenger": "2", "champion": "1", "previous-champion": "2"}
     assert all(entry.done for entry in entries(work))
+
+
+def test_several_that_find_an_unfinished_promotion_at_once_all_see_it_finished(at):
+    work = at("b")
+    together = Barrier(SETTLERS)
+    with connect(work.config.tracking_uri) as tracker, ThreadPoolExecutor(SETTLERS) as pool:
+        log = history.find(tracker, "longtail")
+        unfinished = replace(log.entries()[-1], version="1", replaced=NONE, previous="2")
+
+        def settle(_: int) -> None:
+            together.wait()
+            promotion.settle(tracker, "longtail", log)
+
+        for number in range(3, 9):
+            for alias in ("champion", "previous-champion"):
+                client(work).delete_registered_model_alias("longtail", alias)
+            assert log.claim(unfinished, number=number) is not None
+            list(pool.map(settle, range(SETTLERS)))
+            assert aliases(work) == {"challenger": "2", "champion": "1", "previous-champion": "2"}
 
 
 def test_an_alias_moved_by_hand_is_respected_and_pointed_out(at):

@@ -284,13 +284,18 @@ def test_shards_of_other_images_are_refused(published: Images, tmp_path: Path) -
 
 
 def test_what_cannot_be_published_is_refused(
-    published: Images, local: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    published: Images,
+    local: Images,
+    s3_backend: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "out"
     with pytest.raises(LongtailError, match="give s3://bucket/prefix"):
         publish(local.root, url="gs://bucket", out=out)
     with pytest.raises(LongtailError, match="holds no shards"):
         publish(published.root, url=URL, out=out)
-    with pytest.raises(LongtailError, match=r"s3://nowhere/x: .*Check the bucket"):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_backend)
+    with pytest.raises(LongtailError, match=r"s3://nowhere/x at .*NoSuchBucket.*Check the bucket"):
         publish(local.root, url="s3://nowhere/x", out=out)
     assert not out.exists()

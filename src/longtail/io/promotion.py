@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
 from longtail.errors import LongtailError
 from longtail.io import registry
@@ -178,14 +179,22 @@ def _change(
 
 
 def _set_aliases(tracker: Tracker, name: str, entry: Entry) -> None:
-    client = tracker.client
     if registry.version(tracker, name, entry.version) is None:
         return  # deleted since
     if entry.previous == NONE:
-        client.delete_registered_model_alias(name, PREVIOUS)
+        tracker.client.delete_registered_model_alias(name, PREVIOUS)
     elif registry.version(tracker, name, entry.previous) is not None:
-        client.set_registered_model_alias(name, PREVIOUS, entry.previous)
-    client.set_registered_model_alias(name, CHAMPION, entry.version)
+        _point(tracker, name, PREVIOUS, entry.previous)
+    _point(tracker, name, CHAMPION, entry.version)
+
+
+def _point(tracker: Tracker, name: str, alias: str, version: str) -> None:
+    try:
+        tracker.client.set_registered_model_alias(name, alias, version)
+    except MlflowException:  # of two that set a new alias at once, MLflow's database refuses one
+        current = registry.aliased(tracker, name, alias)
+        if current is None or str(current.version) != version:
+            raise
 
 
 def _tag(tracker: Tracker, name: str, entry: Entry) -> None:
