@@ -2,21 +2,19 @@
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
-from components import steps
 from components.study import compare, outcome
 from longtail.config.resources import ResourcesConfig
 from longtail.config.study import StudyConfig
 from longtail.errors import LongtailError
 from longtail.study.grid import Cell, cells, read_study
 from pipelines.compiling import compiled
-from pipelines.nodes import equip_stage1
+from pipelines.flow import prepare, train
 from pipelines.parameters import plain, read_resources
 from pipelines.pods import equip
 
@@ -45,8 +43,6 @@ def build(file: Path, resources: ResourcesConfig, *, parallelism: int) -> BaseCo
     shared = _shared(file, grid)
     items = [_item(index, cell) for index, cell in enumerate(grid)]
     described = _described(file.stem, config, grid)
-    on_cpu = partial(equip, resources=resources)
-    on_gpu = partial(equip, resources=resources, gpu=True)
 
     @dsl.pipeline(name=f"{NAME}-{file.stem}", description="Methods compared over a grid.")
     def study(
@@ -59,59 +55,27 @@ def build(file: Path, resources: ResourcesConfig, *, parallelism: int) -> BaseCo
         validate: dict = shared["validate"],
         grid: list = items,
     ) -> None:
-        source = steps.fingerprint(params=ingest, code_rev=code_rev)
-        on_cpu(source, transient=True).set_caching_options(False)
-        images = steps.ingest(
-            params=ingest, source=source.output, image_store=image_store, code_rev=code_rev
-        )
-        on_cpu(images, transient=True)
-        chosen = steps.split(
-            params=split,
-            data_rev=data_rev,
-            remote=split_remote,
+        data = prepare(
+            {"ingest": ingest, "split": split, "validate": validate},
+            resources,
             code_rev=code_rev,
-            images=images.output,
+            data_rev=data_rev,
+            split_remote=split_remote,
+            image_store=image_store,
         )
-        on_cpu(chosen, transient=True)
-        data = {"images": images.output, "split": chosen.outputs["split"]}
-        valid = steps.validate(params=validate, code_rev=code_rev, **data)
-        on_cpu(valid, transient=bool(resources.image_store))
         with dsl.ParallelFor(grid, name="cells", parallelism=parallelism) as cell:
-            backbone = steps.represent(
-                params=cell.represent,
-                processes=resources.gpu.processes,
-                code_rev=code_rev,
-                validation=valid.outputs["validation"],
-                **data,
-            )
-            equip_stage1(backbone, resources)
-            features = steps.embed(
-                params=cell.embed, code_rev=code_rev, representation=backbone.output, **data
-            )
-            on_gpu(features, transient=True)
-            trained = {"code_rev": code_rev, "representation": backbone.output}
-            head = steps.classify(params=cell.classify, features=features.output, **trained)
-            on_cpu(head)
-            heads = steps.tau_norm(
-                params=cell.tau_norm, features=features.output, classifier=head.output, **trained
-            )
-            on_cpu(heads)
-            measured = steps.evaluate(
-                params=cell.evaluate,
-                classifier=head.output,
-                heads=heads.output,
-                **trained,
-                **data,
-            )
-            on_gpu(measured, transient=True)
+            own = {name: getattr(cell, name) for name in OWN}
+            model = train(own, resources, code_rev=code_rev, data=data)
             kept = outcome(
                 cell=cell.cell,
-                heads=heads.output,
-                evaluation=measured.outputs["evaluation"],
-                **trained,
+                representation=model.representation,
+                heads=model.heads,
+                evaluation=model.evaluation,
+                code_rev=code_rev,
             )
-            on_cpu(kept)
-        on_cpu(compare(study=described, code_rev=code_rev, outcomes=dsl.Collected(kept.output)))
+            equip(kept, resources)
+        outcomes = dsl.Collected(kept.output)
+        equip(compare(study=described, code_rev=code_rev, outcomes=outcomes), resources)
 
     return study
 

@@ -9,7 +9,7 @@ from kfp.dsl.base_component import BaseComponent
 
 from components import steps
 from longtail.config.resources import ResourcesConfig
-from pipelines.nodes import equip_stage1
+from pipelines.flow import prepare, train
 from pipelines.pods import equip
 
 NAME = "longtail-training"
@@ -24,7 +24,6 @@ def build(sections: Mapping[str, dict[str, Any]], resources: ResourcesConfig) ->
     (see the section resources).
     """
     on_cpu = partial(equip, resources=resources)
-    on_gpu = partial(equip, resources=resources, gpu=True)
 
     @dsl.pipeline(name=NAME, description="From labelled images to a gated, registered model.")
     def training(
@@ -63,60 +62,24 @@ def build(sections: Mapping[str, dict[str, Any]], resources: ResourcesConfig) ->
                 git_commit=git_commit,
             )
             on_cpu(checked)
-            source = steps.fingerprint(params=ingest, code_rev=code_rev).after(checked)
-            on_cpu(source, transient=True).set_caching_options(False)
-            images = steps.ingest(
-                params=ingest, source=source.output, image_store=image_store, code_rev=code_rev
-            )
-            on_cpu(images, transient=True)
-            chosen = steps.split(
-                params=split,
+            data = prepare(
+                {"ingest": ingest, "split": split, "validate": validate},
+                resources,
+                code_rev=code_rev,
                 data_rev=data_rev,
-                remote=split_remote,
-                code_rev=code_rev,
-                images=images.output,
+                split_remote=split_remote,
+                image_store=image_store,
+                after=(checked,),
             )
-            on_cpu(chosen, transient=True)
-            data = {"images": images.output, "split": chosen.outputs["split"]}
-            valid = steps.validate(params=validate, code_rev=code_rev, **data)
-            on_cpu(valid, transient=bool(resources.image_store))
-            backbone = steps.represent(
-                params=represent,
-                processes=resources.gpu.processes,
-                code_rev=code_rev,
-                validation=valid.outputs["validation"],
-                **data,
-            )
-            equip_stage1(backbone, resources)
-            features = steps.embed(
-                params=embed, code_rev=code_rev, representation=backbone.output, **data
-            )
-            on_gpu(features, transient=True)
-            head = steps.classify(
-                params=classify,
-                code_rev=code_rev,
-                features=features.output,
-                representation=backbone.output,
-            )
-            on_cpu(head)
-            heads = steps.tau_norm(
-                params=tau_norm,
-                code_rev=code_rev,
-                features=features.output,
-                representation=backbone.output,
-                classifier=head.output,
-            )
-            on_cpu(heads)
-            measured = steps.evaluate(
-                params=evaluate,
-                code_rev=code_rev,
-                representation=backbone.output,
-                classifier=head.output,
-                heads=heads.output,
-                **data,
-            )
-            on_gpu(measured, transient=True)
-            evaluation = measured.outputs["evaluation"]
+            methods = {
+                "represent": represent,
+                "embed": embed,
+                "classify": classify,
+                "tau_norm": tau_norm,
+                "evaluate": evaluate,
+            }
+            model = train(methods, resources, code_rev=code_rev, data=data)
+            evaluation = model.evaluation
             found = steps.incumbent(params=register, code_rev=code_rev, evaluation=evaluation)
             on_cpu(found, transient=True).set_caching_options(False)
             rival = steps.champion(
@@ -137,11 +100,11 @@ def build(sections: Mapping[str, dict[str, Any]], resources: ResourcesConfig) ->
                 evaluation=evaluation,
                 champion=rival.output,
                 verdict=judged.outputs["verdict"],
-                validation=valid.outputs["validation"],
-                split=chosen.outputs["split"],
-                representation=backbone.output,
-                classifier=head.output,
-                heads=heads.output,
+                validation=data.validation,
+                split=data.split,
+                representation=model.representation,
+                classifier=model.classifier,
+                heads=model.heads,
             )
             on_cpu(readable)
 
@@ -153,9 +116,9 @@ def build(sections: Mapping[str, dict[str, Any]], resources: ResourcesConfig) ->
                     verdict=judged.outputs["verdict"],
                     report=readable.outputs["report"],
                     evaluation=evaluation,
-                    representation=backbone.output,
-                    heads=heads.output,
-                    split=chosen.outputs["split"],
+                    representation=model.representation,
+                    heads=model.heads,
+                    split=data.split,
                 )
                 on_cpu(task, transient=True).set_caching_options(False).set_display_name(name)
 
