@@ -16,8 +16,9 @@ install: $(INSTALLED)  ## Install the locked packages and this one into .venv
 demo: install  ## Run the whole flow on handwritten digits; about a minute
 	@$(BIN)/longtail demo
 
+# In the order of the files: the pipeline's take longest, so they begin.
 test: install  ## Run all tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: install  ## Lint, format, types, import contracts
 	$(BIN)/ruff check .

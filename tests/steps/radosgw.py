@@ -1,5 +1,6 @@
 """A Ceph object gateway for tests: one monitor, one OSD in memory, one gateway, all on loopback."""
 
+import json
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
 ACCESS_KEY, SECRET_KEY = "TESTACCESS", "TESTSECRET"
+_OSD_STARTS, _OSD_SECONDS = 4, 30
 _SETTINGS = """
 [global]
 fsid = {fsid}
@@ -85,28 +87,43 @@ class Radosgw:
         osd = str(uuid.uuid4())
         self._run("ceph", "--connect-timeout", "30", "osd", "new", osd)
         self._run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
-        self._daemon("ceph-osd", "-i", "0")
+        self._start_osd()
         self._daemon("radosgw", "-n", "client.rgw.a")
         self._wait_for_answer()
         user = ["--uid", "test", "--display-name", "test"]
         keys = ["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]
         self._run("radosgw-admin", "user", "create", *user, *keys)
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _start_osd(self) -> None:
+        """Start the OSD, again if on a busy machine it has missed the monitor's first map."""
+        for _ in range(_OSD_STARTS):
+            daemon = self._daemon("ceph-osd", "-i", "0")
+            end = time.monotonic() + _OSD_SECONDS
+            while time.monotonic() < end:
+                if json.loads(self._run("ceph", "osd", "stat", "--format=json"))["num_up_osds"]:
+                    return
+                time.sleep(0.5)
+            daemon.kill()
+            daemon.wait()
+        raise RuntimeError(f"Ceph's OSD does not come up; logs are in {self._root}")
+
+    def _run(self, program: str, *arguments: str) -> str:
         command = [program, "-c", str(self._settings), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=_environment())
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+        return done.stdout
 
-    def _daemon(self, program: str, *arguments: str) -> None:
+    def _daemon(self, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
         command = [program, "-f", "-c", str(self._settings), *arguments]
         with (self._root / f"{program}.out").open("wb") as output:
             daemon = subprocess.Popen(command, stdout=output, stderr=output, env=_environment())
         self._daemons.callback(daemon.wait)
         self._daemons.callback(daemon.kill)
+        return daemon
 
     def _wait_for_answer(self) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while time.monotonic() < end:
             try:
                 urllib.request.urlopen(self.endpoint, timeout=5).close()

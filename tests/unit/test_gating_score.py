@@ -155,7 +155,7 @@ def test_exact_one_sided_coverage(images, rates):
     assert missed < 0.045
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_claims_what_statsmodels_claims(p_values):
     expected = multipletests(p_values, alpha=TAIL, method="holm")[0]
