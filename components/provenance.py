@@ -25,7 +25,7 @@ def of_this_pod() -> dict[str, str]:
 
 @contextmanager
 def with_split(
-    provenance: Path, *, split: Path, representation: Mapping[str, Any]
+    provenance: Path, *, split: Path, remote: str | None, representation: Mapping[str, Any]
 ) -> Iterator[Path]:
     """Yield a JSON file with what component `parameters` wrote, what the pod knows, and the split.
 
@@ -33,6 +33,7 @@ def with_split(
     which stage 1 was trained.
 
     Args:
+        remote: the DVC remote that has the split, if any.
         representation: metadata of the artifact; if it does not say so, the versions are this
             pod's and the GPU is unknown.
     """
@@ -43,5 +44,6 @@ def with_split(
         del known["environment"]["gpu"]
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "provenance.json"
-        write_json(file, known | {"split_md5": dvc_directory_md5(split)})
+        found = {"split_md5": dvc_directory_md5(split), "split_remote": remote or None}
+        write_json(file, known | found)
         yield file

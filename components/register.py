@@ -31,7 +31,10 @@ def register(
     with (
         recorded("register") as record,
         with_split(
-            Path(provenance.path), split=Path(split.path), representation=representation.metadata
+            Path(provenance.path),
+            split=Path(split.path),
+            remote=split.metadata.get("remote"),
+            representation=representation.metadata,
         ) as origin,
     ):
         step(

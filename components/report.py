@@ -36,7 +36,10 @@ def report(
     with (
         recorded("report"),
         with_split(
-            Path(provenance.path), split=Path(split.path), representation=representation.metadata
+            Path(provenance.path),
+            split=Path(split.path),
+            remote=split.metadata.get("remote"),
+            representation=representation.metadata,
         ) as origin,
         costs() as noted,
     ):

@@ -36,5 +36,5 @@ def split(
             step(section("split", params), images=Path(images.path), out=out)
         text = versioning.version(out, remote=remote) if remote else ""
     Path(pointer.path).write_text(text, encoding="utf-8")
-    split.metadata.update(about.split(out))
+    split.metadata.update(about.split(out) | {"remote": remote})
     pointer.metadata.update({"remote": remote, "split_md5": split.metadata["split_md5"]})

@@ -8,14 +8,17 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import boto3
 import numpy as np
+import psycopg2
 import pytest
 from mlflow.server.auth.client import AuthServiceClient
+from werkzeug.security import generate_password_hash
 
 from longtail.config.promotion import RegisterConfig
 from longtail.errors import LongtailError
@@ -35,6 +38,7 @@ from tests.steps.registry_fixtures import (
 )
 
 BUCKET, ADMIN_PASSWORD, PASSWORD = "models", "admins-password-1", "trainers-password-1"
+USERS = ("trainer", "guest")
 AUTH = """
 [mlflow]
 default_permission = READ
@@ -95,12 +99,26 @@ def servers(
         },
     )
     log_in(variables, "admin", ADMIN_PASSWORD)
-    for user in ("trainer", "guest"):
+    for user in USERS:
         AuthServiceClient(server.url).create_user(user, PASSWORD)
+    _hash_quickly(database)
     yield Servers(server, s3)
     server.kill()
     database.stop()
     gateway.stop()
+
+
+def _hash_quickly(database: Postgres) -> None:
+    """Take one round for the hashes: the server checks the password again in every request."""
+    quick = "pbkdf2:sha256:1"
+    hashes = {"admin": generate_password_hash(ADMIN_PASSWORD, quick)}
+    hashes |= {user: generate_password_hash(PASSWORD, quick) for user in USERS}
+    address = database.uri("auth").replace("+psycopg2", "")
+    with closing(psycopg2.connect(address)) as connection, connection:
+        connection.cursor().executemany(
+            "UPDATE users SET password_hash = %s WHERE username = %s",
+            [(value, user) for user, value in hashes.items()],
+        )
 
 
 def log_in(variables: pytest.MonkeyPatch, user: str, password: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from longtail.io import versioning
 from tests.pipeline.workspace import QUICK, change_params, environment, make_workspace, run
 
 
@@ -66,6 +67,21 @@ def test_without_the_data_in_dvc_it_is_made_from_the_source_and_a_difference_is_
     done = reproduce(copy, "1", tmp_path / "other")
     assert done.returncode == 1
     assert "the source has other images" in done.stdout and "Traceback" not in done.stdout
+
+
+def test_the_split_of_a_pipeline_comes_from_its_remote(workspace, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(workspace, copy, symlinks=True)
+    shutil.rmtree(copy / ".dvc" / "cache")
+    remote = tmp_path / "remote"
+    versioning.version(copy / "data" / "split", remote=str(remote))
+    database = f"sqlite:///{copy / 'mlflow.db'}"
+    MlflowClient(database, database).set_model_version_tag(
+        "longtail-digits", "1", "split_remote", str(remote)
+    )
+    done = reproduce(copy, "1", tmp_path / "again")
+    assert done.returncode == 0, done.stdout
+    assert f"split: fetched from {remote}" in done.stdout and "identical" in done.stdout
 
 
 def test_a_commit_that_is_not_here_says_what_to_do(workspace, tmp_path):

@@ -273,6 +273,7 @@ class Workspace:
             "pipeline_run": "run-7",
             "environment": {"torch": "2.0"},
             "split_md5": "0123456789abcdef0123456789abcdef.dir",
+            "split_remote": "s3://splits",
             "params": {"represent": {"epochs": 3, "augment": {"auto": None}}},
         }
         write_json(path, content)

@@ -15,6 +15,7 @@ PROVENANCE: dict[str, Any] = {
     "git_patch": None,
     "dvc_lock": None,
     "split_md5": "0123456789abcdef0123456789abcdef.dir",
+    "split_remote": None,
     "image": None,
     "gpu_image": None,
     "pipeline_run": None,
@@ -44,7 +45,12 @@ def test_what_is_known_comes_back_and_what_is_not_is_none(tmp_path):
     made = registered(PROVENANCE, tmp_path)
     assert (made.git_commit, made.split_md5) == ("c0ffee", PROVENANCE["split_md5"])
     assert (made.params, made.environment) == (PROVENANCE["params"], PROVENANCE["environment"])
-    assert made.image is None and made.patch is None and made.lock is None
+    assert (
+        made.split_remote is None
+        and made.image is None
+        and made.patch is None
+        and made.lock is None
+    )
 
 
 @pytest.mark.parametrize(

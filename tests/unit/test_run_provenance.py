@@ -20,7 +20,7 @@ def known(tmp_path: Path) -> dict[str, Path]:
 
 
 def content(known: dict[str, Path], representation: dict[str, Any]) -> dict[str, Any]:
-    with with_split(**known, representation=representation) as file:
+    with with_split(**known, remote="s3://splits", representation=representation) as file:
         return dict(read_json(file))
 
 
@@ -33,6 +33,7 @@ def test_versions_and_gpu_are_those_of_stage_1(known, monkeypatch):
     assert (found["image"], found["gpu_image"]) == ("longtail@sha256:1", "longtail@sha256:2")
     assert found["git_commit"] == "c0ffee"
     assert found["split_md5"] == dvc_directory_md5(known["split"])
+    assert found["split_remote"] == "s3://splits"
 
 
 def test_a_gpu_that_nobody_noted_is_unknown_and_not_none(known):

@@ -69,6 +69,7 @@ def version(name: str, found: dict[str, Any]) -> None:
         "made": found["made"],
         "commit": _commit(found),
         "split": found["split_md5"],
+        "split is in": found["split_remote"],
         "image": found["image"],
         "GPU image": found["gpu_image"],
         "pipeline run": found["pipeline_run"],

@@ -33,7 +33,8 @@ def provenance(*, params: Path, split: Path) -> dict[str, Any]:
 
     `git_commit`, `git_dirty` and `git_patch` (changes of tracked files since the commit, without
     those of `params` and dvc.lock, which are here as a whole); `dvc_lock` (its text); `split_md5`;
-    `params` (every section with its defaults filled in); and the `surroundings`.
+    `split_remote` (null: DVC's own configuration knows it); `params` (every section with its
+    defaults filled in); and the `surroundings`.
     """
     commit, dirty = git_state()
     lock = Path("dvc.lock")
@@ -44,6 +45,7 @@ def provenance(*, params: Path, split: Path) -> dict[str, Any]:
         "git_patch": _git("diff", "--binary", "HEAD", "--", ":/", *whole),
         "dvc_lock": lock.read_text(encoding="utf-8") if lock.is_file() else None,
         "split_md5": dvc_directory_md5(split),
+        "split_remote": None,
         "params": {
             name: load_section(params, name, model).model_dump(mode="json")
             for name, model in FLOW.items()

@@ -84,6 +84,10 @@ def _make_data(clone: "Checkout", made: "Origin") -> None:
 
     if clone.fetch_data(made.lock):
         typer.echo("images and split: fetched by DVC")
+    elif made.split_md5 and made.split_remote:
+        typer.echo(f"images: made again from the source; split: fetched from {made.split_remote}")
+        clone.run("ingest", single=False)
+        clone.fetch_split(made.split_md5, remote=made.split_remote)
     else:
         typer.echo("images and split: DVC does not have them any more, made again from the source")
         clone.run("split", single=False)

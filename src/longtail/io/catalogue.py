@@ -11,11 +11,9 @@ from mlflow.exceptions import MlflowException
 from longtail.artifacts import Evaluation
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json
-from longtail.io import history, promotion, registry
+from longtail.io import history, origin, promotion, registry
 from longtail.io.connection import Tracker
 from longtail.io.tracking import ACCURACIES, EVALUATION, GROUPS, fetch
-
-PROVENANCE = ("git_commit", "git_dirty", "split_md5", "image", "gpu_image", "pipeline_run")
 
 
 def versions(tracker: Tracker, name: str) -> list[dict[str, Any]]:
@@ -98,7 +96,7 @@ def _described(version: registry.Version, aliases: dict[str, str]) -> dict[str, 
         "accuracy": _accuracies(tags),
         "made": made.isoformat(timespec="seconds"),
         "run_id": version.run_id,
-        **{key: tags.get(key) for key in PROVENANCE},
+        **{key: tags.get(key) for key in origin.TAGS},
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from longtail.errors import LongtailError
-from longtail.io.versioning import run_dvc
+from longtail.io import versioning
 
 IMAGES, SPLIT = Path("data/images"), Path("data/split")
 # What follows from images and split, up to what a version is judged by. The registry's side of the
@@ -51,15 +51,24 @@ class Checkout:
         if lock is None:
             return False
         (self.root / "dvc.lock").write_text(lock, encoding="utf-8")
-        cache = run_dvc(self.repository, "cache", "dir").strip()
-        run_dvc(self.root, "remote", "add", "--local", _CACHE_REMOTE, cache)
+        cache = versioning.run_dvc(self.repository, "cache", "dir").strip()
+        versioning.run_dvc(self.root, "remote", "add", "--local", _CACHE_REMOTE, cache)
         for remote in (["--remote", _CACHE_REMOTE], []):
             try:
-                run_dvc(self.root, "pull", *remote, str(IMAGES), str(SPLIT))
+                versioning.run_dvc(self.root, "pull", *remote, str(IMAGES), str(SPLIT))
             except LongtailError:
                 continue
             return True
         return False
+
+    def fetch_split(self, md5: str, *, remote: str) -> None:
+        """Fetch the split that a pipeline has put into a DVC remote; the images are there.
+
+        Raises:
+            LongtailError: the remote does not have it, or it is of other images.
+        """
+        versioning.pull(md5, remote=remote, out=self.root / SPLIT)
+        versioning.check_belongs(self.root / SPLIT, images=self.root / IMAGES)
 
     def run(self, *stages: str, single: bool) -> None:
         """Run stages of the flow with the checkout's own code; their output goes to the terminal.

@@ -27,6 +27,15 @@ PARAMS, LOCK, PATCH, ENVIRONMENT = (
     "environment.json",
 )
 UNKNOWN = "unknown"
+TAGS = (
+    "git_commit",
+    "git_dirty",
+    "split_md5",
+    "split_remote",
+    "image",
+    "gpu_image",
+    "pipeline_run",
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,7 @@ class Origin:
     git_commit: str | None
     git_dirty: bool
     split_md5: str | None
+    split_remote: str | None
     image: str | None
     params: dict[str, Any]
     environment: dict[str, Any]
@@ -51,8 +61,7 @@ class Origin:
 
 def tags(provenance: dict[str, Any]) -> dict[str, str]:
     """Return what a version and its run are tagged with; what is unknown is said to be."""
-    keys = ("git_commit", "git_dirty", "split_md5", "image", "gpu_image", "pipeline_run")
-    return {key: UNKNOWN if provenance[key] is None else str(provenance[key]) for key in keys}
+    return {key: UNKNOWN if provenance[key] is None else str(provenance[key]) for key in TAGS}
 
 
 def log(provenance: dict[str, Any]) -> None:
@@ -92,6 +101,7 @@ def read(tracker: Tracker, version: registry.Version, *, into: Path) -> Origin:
         git_commit=tag("git_commit"),
         git_dirty=tag("git_dirty") == str(True),
         split_md5=tag("split_md5"),
+        split_remote=tag("split_remote"),
         image=tag("image"),
         params=yaml.safe_load((root / PARAMS).read_text(encoding="utf-8")),
         environment=read_json(root / ENVIRONMENT),
