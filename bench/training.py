@@ -92,7 +92,7 @@ def _ours(store: ImageStore) -> Callable[[], None]:
         batch_size=BATCH,
         seed=0,
         num_classes=CLASSES,
-        judged=torch.ones(CLASSES, dtype=torch.bool),
+        present=torch.ones(CLASSES, dtype=torch.bool),
         loss=cross_entropy,
         order=lambda epoch, generator: torch.randperm(IMAGES, generator=generator),
         class_weights=lambda epoch: torch.ones(CLASSES),

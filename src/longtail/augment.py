@@ -151,6 +151,8 @@ def image_policy(
         color_jitter: largest change of brightness, contrast, saturation, hue; zeros: none.
         mean: channel means in 0..1; the colour of what moves in from outside.
     """
+    if auto is None and not any(color_jitter):
+        return None
     from timm.data.auto_augment import auto_augment_transform, rand_augment_transform
     from torchvision.transforms.v2 import AutoAugment, AutoAugmentPolicy, ColorJitter, Compose
 
@@ -161,7 +163,7 @@ def image_policy(
     elif auto:
         make = rand_augment_transform if auto.startswith("rand") else auto_augment_transform
         parts.append(make(auto, {"img_mean": color}))
-    return Compose(parts) if parts else None
+    return Compose(parts)
 
 
 def apply_policy(images: Tensor, policy: Any, *, seed: int) -> Tensor:

@@ -55,6 +55,7 @@ def world() -> Iterator[World]:
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
+        torch.backends.cudnn.deterministic = True  # or a run that is made again ends elsewhere
     if size == 1:
         yield World(0, 1, device)
         return

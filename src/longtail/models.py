@@ -130,7 +130,10 @@ class Network(nn.Module):
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.backbone(x))
+        features: Tensor = self.backbone(x)
+        # In bfloat16 logits of 100 classes tie, and a tie goes to the class that comes first.
+        with torch.autocast(x.device.type, enabled=False):
+            logits: Tensor = self.head(features.float())
         return logits
 
 
@@ -257,6 +260,17 @@ def normalize(
     shift = torch.tensor(mean, device=images.device) / torch.tensor(std, device=images.device)
     # The permuted view of a dense NHWC tensor is channels_last, the layout that convolutions want.
     return (images * scale - shift).permute(0, 3, 1, 2)
+
+
+def inference_device() -> torch.device:
+    """Return the GPU, if there is one, with convolutions as exact as those of a CPU.
+
+    A model that was evaluated on one is registered and served on the other.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.backends.cudnn.allow_tf32 = False
+    return torch.device("cuda")
 
 
 def multiply_adds(backbone: nn.Module, *, image_size: int) -> int:

@@ -104,11 +104,12 @@ def class_aware(
     classes = torch.unique(labels)
     visits = -(-draws // in_a_row)
     visited = _cycle(classes, visits, generator)  # [V]
+    num_classes = int(classes[-1]) + 1
     order = torch.empty(visits, in_a_row, dtype=torch.int64)
-    for label in classes:
-        mine = visited == label
-        images = (labels == label).nonzero().squeeze(1)
-        order[mine] = _cycle(images, int(mine.sum()) * in_a_row, generator).view(-1, in_a_row)
+    for images, mine in zip(
+        _by_class(labels, num_classes), _by_class(visited, num_classes), strict=True
+    ):
+        order[mine] = _cycle(images, len(mine) * in_a_row, generator).view(-1, in_a_row)
     return order.flatten()[:draws]
 
 
@@ -124,8 +125,8 @@ def fill_classes(labels: Tensor, *, sizes: Tensor, generator: torch.Generator) -
         int64 `[sum of sizes]`, positions in `labels`.
     """
     parts = [
-        _cycle((labels == label).nonzero().squeeze(1), int(size), generator)
-        for label, size in enumerate(sizes)
+        _cycle(images, size, generator)
+        for images, size in zip(_by_class(labels, len(sizes)), sizes.tolist(), strict=True)
         if size
     ]
     order = torch.cat(parts)
@@ -163,6 +164,12 @@ def epoch_order(
     """Return the positions that one epoch visits, int64; `sampler` is a name of `SAMPLERS`."""
     counts = torch.bincount(labels, minlength=num_classes)
     return SAMPLERS[sampler](labels, counts, epoch, epochs, generator)
+
+
+def _by_class(labels: Tensor, num_classes: int) -> tuple[Tensor, ...]:
+    """Positions of each class's labels, ascending."""
+    counts = torch.bincount(labels, minlength=num_classes).tolist()
+    return torch.split(labels.argsort(stable=True), counts)
 
 
 def _cycle(values: Tensor, length: int, generator: torch.Generator) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from longtail.heads import Head, known_labels
 from longtail.losses.softmax import cross_entropy
 from longtail.losses.table import SampleLoss
-from longtail.losses.weights import average, effective_number_weights
+from longtail.losses.weights import effective_number_weights
 from longtail.metrics import balanced_accuracy
 from longtail.sampling import epoch_order
 from longtail.schedules import cosine_factor
@@ -47,12 +47,14 @@ class Training:
 class Fitted:
     """A stage-2 head, the epoch that val chose, and every epoch's numbers.
 
-    Without epochs, as for class means, `best_epoch` is None and `history` empty.
+    Without epochs, as for class means, `best_epoch` is None and `history` empty. `tau` is what val
+    chose for a logit adjustment.
     """
 
     head: Head
     best_epoch: int | None
     history: list[dict[str, float]]
+    tau: float | None = None
 
 
 def crt(
@@ -133,8 +135,7 @@ def max_norm(
     class_weights = effective_number_weights(train.counts(len(weight)), beta=beta)
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        losses = cross_entropy(logits, labels)
-        return average(losses, labels, class_weights, reduction="weighted_mean")
+        return F.cross_entropy(logits, labels, weight=class_weights.to(logits))
 
     def project() -> None:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The stage-1 training loop: exact to resume, the same on one process or several."""
+"""The stage-1 training loop: exact to resume, with the same batches on one process or several."""
 
 import logging
 import math
@@ -49,7 +49,7 @@ class Recipe:
     batch_size: int  # images a step, over all processes
     seed: int
     num_classes: int  # C; further logits, of super-classes, come after the first C
-    judged: Tensor  # bool [C], classes whose images count in the loss on val
+    present: Tensor  # bool [C], classes with training images; no other one is ever predicted
     loss: SampleLoss
     order: Callable[[int, torch.Generator], Tensor]  # epoch -> positions of its images
     class_weights: Callable[[int], Tensor]  # epoch -> [C]
@@ -115,6 +115,9 @@ class Trainer:
         self.forward: Any = self.compiled
         self.frozen_groups: int | None = None
         self.state = TrainingState()
+        # Loss, hits and images since the last totals: on the device, where reading is waiting.
+        self.absent = ~recipe.present.to(world.device)
+        self.running = torch.zeros(3, dtype=torch.float64, device=world.device)
         self.best: dict[str, Tensor] = {}
 
     def fit(
@@ -137,8 +140,7 @@ class Trainer:
         self._restore(checkpoint, key)
         with stop_on_sigterm() as stop:
             while self.state.epoch < self.recipe.epochs and not self._is_stale():
-                self.train_epoch(train, should_stop=lambda: stop.arrived)
-                if self.state.step < len(self._epoch_batches()):
+                if not self.train_epoch(train, should_stop=lambda: stop.arrived):
                     self._save(checkpoint, key)
                     log.warning("stopped by SIGTERM; run the same command again to go on")
                     raise SystemExit(143)
@@ -185,19 +187,24 @@ class Trainer:
 
     def train_epoch(
         self, train: ImageStore, *, should_stop: Callable[[], bool] = lambda: False
-    ) -> None:
-        """Train from the current step to the end of the epoch, or until any rank should stop."""
+    ) -> bool:
+        """Train from the current step to the end of the epoch; False if a rank should stop before.
+
+        One that should stop after the last step stops in the next epoch.
+        """
         self._thaw()
         batches = self._epoch_batches()
+        weights = self.recipe.class_weights(self.state.epoch)
         shares = [batch[self.world.share(batch)] for batch in batches[self.state.step :]]
         title = f"epoch {self.state.epoch + 1}/{self.recipe.epochs}"
         with progress(total=sum(map(len, batches)), what=title) as bar:
             bar.update(sum(map(len, batches[: self.state.step])))
             for images, batch in zip(train.stream(shares), batches[self.state.step :], strict=True):
-                self._train_step(images, train.labels[batch], len(batches))
+                self._train_step(images, train.labels[batch], weights, len(batches))
                 bar.update(len(batch))
                 if self.world.sum(torch.tensor([float(should_stop())]))[0] > 0:
-                    return
+                    return self.state.step == len(batches)
+        return True
 
     def _epoch_batches(self) -> list[Tensor]:
         """Positions of each batch; a rest too small for BatchNorm on every rank is left out."""
@@ -220,12 +227,14 @@ class Trainer:
         self.network.train()
         rest(self.network.backbone)
 
-    def _train_step(self, images: Tensor, batch_labels: Tensor, steps_per_epoch: int) -> None:
+    def _train_step(
+        self, images: Tensor, batch_labels: Tensor, weights: Tensor, steps_per_epoch: int
+    ) -> None:
         recipe, state = self.recipe, self.state
         step = state.epoch * steps_per_epoch + state.step
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.learning_rate(step, recipe.epochs * steps_per_epoch)
-        batch = self._prepare(images.to(self.world.device), batch_labels)
+        batch = self._prepare(images.to(self.world.device), batch_labels, weights)
         loss, logits = self._backward(batch)
         if recipe.sam_rho is not None:
             descend = ascend(self.network, rho=recipe.sam_rho)
@@ -235,12 +244,13 @@ class Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.network, step=step + 1)
-        state.loss_sum += loss * len(batch_labels)
-        state.correct += (logits[:, : recipe.num_classes].argmax(1) == batch.labels).sum().item()
-        state.seen += len(batch.labels)
+        hits = (self._predict(logits) == batch.labels).sum()
+        self.running[0] += loss.double() / self.world.size * len(batch_labels)
+        self.running[1] += hits
+        self.running[2] += len(batch.labels)
         state.step += 1
 
-    def _prepare(self, images: Tensor, batch_labels: Tensor) -> Batch:
+    def _prepare(self, images: Tensor, batch_labels: Tensor, weights: Tensor) -> Batch:
         """Augment, normalise and mix this rank's images of a batch."""
         recipe, place = self.recipe, (self.state.epoch, self.state.step)
         part = self.world.share(batch_labels)
@@ -262,7 +272,6 @@ class Trainer:
                 cutmix_alpha=recipe.cutmix_alpha,
                 generator=np.random.default_rng(mixed_seed(recipe.seed, MIXUP, *place)),
             )
-        weights = recipe.class_weights(self.state.epoch)
         by_weight = recipe.reduction == "weighted_mean"
         total = float(weights[batch_labels].sum()) if by_weight else float(len(batch_labels))
         device = self.world.device
@@ -270,8 +279,8 @@ class Trainer:
             inputs, batch_labels[part].to(device), partners, share, weights.to(device), total
         )
 
-    def _backward(self, batch: Batch) -> tuple[float, Tensor]:
-        """Set the gradients; return this rank's part of the batch's mean loss, and its logits."""
+    def _backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Set the gradients; return this rank's loss, which the ranks average, and its logits."""
         recipe, place = self.recipe, (self.state.epoch, self.state.step)
         torch.manual_seed(mixed_seed(recipe.seed, NOISE, *place, self.world.rank))
         with self._autocast():
@@ -285,16 +294,17 @@ class Trainer:
         loss = summed * (self.world.size / batch.total)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        return loss.item() / self.world.size, scores.detach()
+        return loss.detach(), scores.detach()
 
     def _summed_loss(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         return (weights[labels] * self.recipe.loss(logits, labels)).sum()
 
     def _finish_epoch(self, val: ImageStore) -> None:
         state = self.state
-        self.world.synchronize_buffers(self.network)
         loss_sum, correct, seen = self._totals()
         evaluated = self.network if self.average is None else self.average.module
+        # BatchNorm's statistics are each rank's own, in the average too.
+        self.world.synchronize_buffers(evaluated)
         numbers = self._evaluate(evaluated, val)
         if not all(map(math.isfinite, (loss_sum, *numbers.values()))):
             raise LongtailError(
@@ -330,9 +340,8 @@ class Trainer:
             with self._autocast():
                 logits.append(network(inputs).float().cpu())
         scores = self.world.gather(torch.cat(logits))  # [N, C]
-        # On a CPU, torch's max is fifty times faster than its argmax.
-        predictions = scores[:, : self.recipe.num_classes].max(dim=1).indices
-        known = self.recipe.judged[val.labels]
+        predictions = self._predict(scores)
+        known = self.recipe.present[val.labels]
         device = self.world.device  # where the loss has its counts
         losses = self.recipe.loss(scores[known].to(device), val.labels[known].to(device))
         return {
@@ -345,10 +354,17 @@ class Trainer:
             ),
         }
 
+    def _predict(self, logits: Tensor) -> Tensor:
+        """Return the class of the largest logit, as the saved head does."""
+        classes = logits[:, : self.recipe.num_classes]
+        # On a CPU, torch's max is fifty times faster than its argmax.
+        return classes.masked_fill(self.absent.to(classes.device), -torch.inf).max(dim=1).indices
+
     def _totals(self) -> Iterator[float]:
-        sums = torch.tensor(
-            [self.state.loss_sum, self.state.correct, self.state.seen], dtype=torch.float64
-        )
+        state = self.state
+        before = torch.tensor([state.loss_sum, state.correct, state.seen], dtype=torch.float64)
+        sums = before + self.running.cpu()
+        self.running.zero_()
         return iter(self.world.sum(sums).tolist())
 
     def _is_stale(self) -> bool:

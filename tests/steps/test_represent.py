@@ -14,17 +14,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from longtail.artifacts import Images, Representation, Split
 from longtail.config.section import parse
 from longtail.config.training import RepresentConfig
 from longtail.data import ImageStore
+from longtail.distributed import World
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, write_json
 from longtail.io.head_files import load_heads
-from longtail.models import load_backbone
+from longtail.models import load_backbone, normalize
+from longtail.stage2 import Labelled, val_metrics
 from longtail.steps.represent import represent
+from longtail.steps.stage1 import build_network
 from tests.steps.validate_fixtures import digits, write_artifacts
 
 WORKER = Path(__file__).with_name("train_worker.py")
@@ -230,6 +234,72 @@ def test_val_images_of_a_class_without_training_images_leave_the_loss_on_val(
     assert all(loss < 100 for pair in losses["with"] for loss in pair)
 
 
+def test_val_is_judged_by_the_head_that_is_saved(inputs, tmp_path):
+    """So a class without training images wins on no image of val, however untrained its logit."""
+    profile = read_json(inputs["profile"])
+    profile["classes"].append({**profile["classes"][0], "name": "unseen", "train": 0})
+    write_json(tmp_path / "profile.json", profile)
+    write_json(tmp_path / "passed.json", {"split": file_digest(tmp_path / "profile.json")})
+    changed = {
+        **inputs,
+        "profile": tmp_path / "profile.json",
+        "validation": tmp_path / "passed.json",
+    }
+    # With seed 1 the logit of the unseen class is the largest on every image of val.
+    untrained = config(absent_classes="mask", epochs=1, learning_rate=1e-9, seed=1)
+    represent(untrained, **changed, out=tmp_path / "out")
+    assert read_json(tmp_path / "out" / "history.json")[0] == pytest.approx(
+        read_json(tmp_path / "out" / "history.json")[0] | judged_again(tmp_path / "out", inputs)
+    )
+
+
+@pytest.mark.parametrize(
+    ("loss", "reduction", "expected"),
+    [
+        ("cross_entropy", "weighted_mean", lambda z, y, w: F.cross_entropy(z, y, weight=w)),
+        (
+            {"name": "focal", "gamma": 2.0},
+            "batch_mean",
+            # The weight does not enter the modulator, which would make it p^w.
+            lambda z, y, w: (
+                w[y]
+                * (1 - z.softmax(1)[range(len(y)), y]) ** 2
+                * F.cross_entropy(z, y, reduction="none")
+            ).mean(),
+        ),
+    ],
+    ids=["weighted mean", "batch mean"],
+)
+def test_class_weights_weigh_as_in_the_field(inputs, tmp_path, loss, reduction, expected):
+    """The loss of an epoch that is one batch, against torch's and the formula."""
+    given = config(
+        epochs=1,
+        batch_size=64,
+        loss=loss,
+        reweighting={"scheme": "inverse_frequency", "reduction": reduction},
+        augment={"crop_padding": 0, "horizontal_flip": False},
+    )
+    represent(given, **inputs, out=tmp_path / "out")
+    description = read_json(Representation(tmp_path / "out").description)
+    network = build_network(given, description, World(0, 1, torch.device("cpu"))).train()
+    store = ImageStore(Images(inputs["images"]), inputs["train"], size=8)
+    logits = network(normalize(next(store.batches(64)), mean=given.mean, std=given.std))
+    weights = torch.tensor([21 / (3 * count) for count in (12, 6, 3)])
+    [entry] = read_json(tmp_path / "out" / "history.json")
+    found = expected(logits, store.labels, weights).item()
+    assert entry["train_loss"] == pytest.approx(found, rel=1e-5)
+
+
+def judged_again(out: Path, inputs: dict[str, Path]) -> dict[str, float]:
+    """What the artifact's backbone and head say of val, as stage 2 measures it."""
+    backbone, description = load_backbone(Representation(out))
+    store = ImageStore(Images(inputs["images"]), inputs["val"], size=8)
+    pixels = torch.cat(list(store.batches(64)))
+    features = backbone(normalize(pixels, mean=description["mean"], std=description["std"]))
+    head = load_heads(Representation(out).head)["stage1"]
+    return val_metrics(head, Labelled(features[None], store.labels))
+
+
 def test_early_stopping_ends_the_run(inputs, tmp_path):
     represent(
         config(epochs=30, learning_rate=1e-9, early_stopping=2), **inputs, out=tmp_path / "out"
@@ -306,7 +376,9 @@ def test_two_processes_train_on_disjoint_shares_of_the_same_batches(inputs, tmp_
 
 def test_torchrun_writes_one_artifact(inputs, tmp_path):
     parameters = tmp_path / "params.yaml"
-    parameters.write_text("represent: {image_size: 8, epochs: 2, warmup_epochs: 0}\n")
+    parameters.write_text(
+        "represent: {image_size: 8, epochs: 2, warmup_epochs: 0, ema_decay: 0.5}\n"
+    )
     paths = {**inputs, "out": tmp_path / "out", "params": parameters}
     options = [f"--{name}={path}" for name, path in paths.items()]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -316,7 +388,9 @@ def test_torchrun_writes_one_artifact(inputs, tmp_path):
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    load_backbone(Representation(tmp_path / "out"))
+    # Every rank has judged its part of val by the statistics of BatchNorm that were saved.
+    best = read_json(Representation(tmp_path / "out").description)["val"]
+    assert best == pytest.approx(best | judged_again(tmp_path / "out", inputs), rel=1e-4)
 
 
 def test_the_seal_of_another_split_is_refused(inputs, tmp_path):

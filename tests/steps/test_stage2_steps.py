@@ -159,6 +159,7 @@ def test_a_sweep_trains_every_head_and_takes_the_best_by_val(inputs, tmp_path):
     scores = {name: row["val_balanced_accuracy"] for name, row in description["sweep"].items()}
     assert len(scores) == 10 and set(heads) == set(scores)
     assert scores[description["method"]] == max(scores.values())
+    assert 0 <= description["sweep"]["logit_adjustment"]["tau"] <= 2
     assert load_heads(classifier.head)["stage2"].weight.equal(heads[description["method"]].weight)
     assert set(choice["variants"]) == set(scores) | {
         "stage1",

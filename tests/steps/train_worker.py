@@ -31,7 +31,7 @@ def main(images: Path, split: Path, out: Path) -> None:
         batch_size=7,
         seed=1,
         num_classes=3,
-        judged=torch.ones(3, dtype=torch.bool),
+        present=torch.ones(3, dtype=torch.bool),
         loss=cross_entropy,
         order=lambda epoch, generator: torch.randperm(len(train), generator=generator),
         class_weights=lambda epoch: torch.tensor([1.0, 2.0, 4.0]),

@@ -3,20 +3,11 @@
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 
-from longtail.losses.softmax import cross_entropy, focal
-from longtail.losses.weights import average, effective_number_weights, inverse_frequency_weights
+from longtail.losses.weights import effective_number_weights, inverse_frequency_weights
 
 COUNTS = torch.tensor([500, 120, 30, 5])
-
-
-@pytest.fixture
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(64, 4, generator=generator, dtype=torch.float64)
-    return logits, torch.randint(0, 4, (64,), generator=generator)
 
 
 def test_inverse_frequency_is_scikit_learns_balanced():
@@ -46,35 +37,6 @@ def test_effective_number_is_not_flat_at_the_usual_beta():
 def test_equal_counts_weigh_equally_and_absent_classes_nothing(weights):
     torch.testing.assert_close(weights(torch.full((4,), 9)), torch.ones(4, dtype=torch.float64))
     assert weights(torch.tensor([10, 0, 5]))[1] == 0
-
-
-def test_the_weighted_mean_is_torchs(batch):
-    logits, labels = batch
-    weights = effective_number_weights(COUNTS, beta=0.9999)
-    torch.testing.assert_close(
-        average(cross_entropy(logits, labels), labels, weights, reduction="weighted_mean"),
-        F.cross_entropy(logits, labels, weight=weights),
-    )
-
-
-def test_weights_do_not_enter_the_modulator_of_focal(batch):
-    """Guards against `p` from the weighted loss, which would be `p_y^w`."""
-    logits, labels = batch
-    weights = inverse_frequency_weights(COUNTS)
-    p = logits.softmax(1)[torch.arange(64), labels]
-    expected = (weights[labels] * (1 - p) ** 2 * -p.log()).mean()
-    ours = average(focal(logits, labels), labels, weights, reduction="batch_mean")
-    torch.testing.assert_close(ours, expected)
-
-
-def test_on_balanced_data_a_weighted_mean_is_the_plain_one(batch):
-    logits = batch[0]
-    labels = torch.arange(4).repeat(16)
-    equal = torch.full((4,), 2.5)
-    torch.testing.assert_close(
-        average(cross_entropy(logits, labels), labels, equal, reduction="weighted_mean"),
-        cross_entropy(logits, labels).mean(),
-    )
 
 
 def test_effective_numbers_of_equal_counts_are_one_beside_absent_classes():

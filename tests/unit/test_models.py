@@ -101,6 +101,16 @@ def test_more_groups_than_there_are_is_an_error():
         freeze(build_backbone("cifar_resnet32"), groups=9)
 
 
+def test_logits_keep_their_precision_under_autocast():
+    """Of bfloat16 logits near 1 many would be equal: its steps are 1/128 there."""
+    network = Network(nn.Flatten(), nn.Linear(12, 1000))
+    nn.init.constant_(network.head.weight, 0.0)
+    network.head.bias.data = torch.linspace(1.0, 1.5, 1000)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = network(torch.ones(1, 3, 2, 2))
+    assert len(logits.unique()) == 1000
+
+
 def test_an_unknown_model_names_its_neighbours():
     with pytest.raises(LongtailError, match="resnet50"):
         build_backbone("resnet5O")

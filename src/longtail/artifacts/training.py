@@ -95,8 +95,9 @@ class Features:
 class Classifier:
     """The stage-2 head. `classifier.json`: `method`, `best_epoch`, `val`; `history.json`.
 
-    After a sweep, `method` is the one that val chose, and `sweep` says of every method
-    `{val_loss, val_accuracy, val_balanced_accuracy, tau?}` or `{not_applicable: reason}`.
+    `val` is `{val_loss, val_accuracy, val_balanced_accuracy, tau?}`, with the tau that val chose
+    for a logit adjustment. After a sweep, `method` is the one that val chose, and `sweep` has as
+    much of every method, or `{not_applicable: reason}`.
     """
 
     root: Path

@@ -1,4 +1,4 @@
-"""Class weights, and the two ways to average weighted losses.
+"""Class weights.
 
 A weight belongs to a sample by its label, whatever the loss. `n_j` is the number of training images
 of class `j`. Classes without images get the weight 0.
@@ -47,20 +47,6 @@ def effective_number_weights(class_counts: Tensor, *, beta: float) -> Tensor:
     # The constant (1 - beta) of E_n cancels in the normalisation.
     weights = torch.where(counts > 0, 1.0 / -torch.expm1(counts.clamp(min=1) * log_beta), 0.0)
     return weights * ((counts > 0).sum() / weights.sum())
-
-
-def average(
-    losses: Tensor, labels: Tensor, class_weights: Tensor, *, reduction: Reduction
-) -> Tensor:
-    """Average losses `[N]`, each times the weight of its label.
-
-    `weighted_mean` divides by the sum of those weights, as torch does: a weighted cross-entropy of
-    balanced data is then the plain one. `batch_mean` divides by `N`, as Cui et al. and focal losses
-    do. With equal weights of 1 the two are the same.
-    """
-    weights = class_weights.to(losses)[labels]
-    total = weights.sum() if reduction == "weighted_mean" else len(labels)
-    return (weights * losses).sum() / total
 
 
 CLASS_WEIGHTS: dict[str, Callable[..., Tensor]] = {

@@ -65,7 +65,7 @@ def classify(config: ClassifyConfig, *, features: Path, representation: Path, ou
     description: dict[str, Any] = {
         "method": chosen,
         "best_epoch": fitted.best_epoch,
-        "val": val_metrics(fitted.head, task.val),
+        "val": _judged(fitted, task),
     }
     with whole_directory(out) as directory:
         artifact = Classifier(directory)
@@ -97,10 +97,15 @@ def _sweep(task: Task) -> tuple[dict[str, Fitted], dict[str, dict[str, Any]]]:
     for name, method in SWEEP.items():
         try:
             heads[name] = method(task)
-            results[name] = val_metrics(heads[name].head, task.val)
+            results[name] = _judged(heads[name], task)
         except NotApplicable as error:
             results[name] = {"not_applicable": str(error)}
     return heads, results
+
+
+def _judged(fitted: Fitted, task: Task) -> dict[str, float]:
+    found = val_metrics(fitted.head, task.val)
+    return found if fitted.tau is None else {**found, "tau": fitted.tau}
 
 
 def _crt(task: Task) -> Fitted:
@@ -161,7 +166,8 @@ def _logit_adjustment(task: Task) -> Fitted:
     taus = tau_grid(max_tau=2.0, steps=21) if given is None else [given]
     heads = [adjust_logits(task.stage1, counts, tau=tau) for tau in taus]
     scores = [val_metrics(head, task.val)["val_balanced_accuracy"] for head in heads]
-    return Fitted(heads[scores.index(max(scores))], None, [])
+    best = scores.index(max(scores))
+    return Fitted(heads[best], None, [], tau=taus[best])
 
 
 def _need_linear(task: Task, method: str) -> None:

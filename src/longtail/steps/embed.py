@@ -14,7 +14,7 @@ from longtail.config.training import EmbedConfig
 from longtail.data import ImageStore
 from longtail.features import write_features
 from longtail.files import whole_directory, write_json
-from longtail.models import load_backbone, normalize
+from longtail.models import inference_device, load_backbone, normalize
 from longtail.progress import progress
 from longtail.randomness import generator_at
 
@@ -30,7 +30,7 @@ def embed(
     backbone, description = load_backbone(
         Representation(representation), test_time_flip=config.test_time_flip
     )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = inference_device()
     backbone = backbone.to(device)
     size, dimension = description["image_size"], description["feature_dim"]
     with whole_directory(out) as directory:

@@ -30,7 +30,7 @@ from longtail.heads import Head
 from longtail.hierarchy import level_metrics, super_metrics
 from longtail.io.head_files import load_heads
 from longtail.metrics import Outcome, join_outcomes, outcome_of
-from longtail.models import load_backbone, normalize
+from longtail.models import inference_device, load_backbone, normalize
 from longtail.progress import progress
 from longtail.report.content import build_report, flat_metrics
 from longtail.report.examples import choose_examples, thumbnail
@@ -106,8 +106,7 @@ def evaluate(
 def _load(stage1: Representation, post_hoc: TauNorm, *, test_time_flip: bool) -> _Model:
     """The model, on the device that will run it."""
     backbone, description = load_backbone(stage1, test_time_flip=test_time_flip)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    backbone = backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    backbone = backbone.to(inference_device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     above = load_heads(stage1.head).get("super") if description["super_of"] else None
     return _Model(backbone, description, load_heads(post_hoc.heads), above)
 

@@ -113,7 +113,7 @@ def _recipe(
         batch_size=config.batch_size,
         seed=config.seed,
         num_classes=len(counts),
-        judged=counts > 0,
+        present=counts > 0,
         loss=_loss(config, description, processes.device),
         order=lambda epoch, generator: epoch_order(
             _sampler(config, epoch),

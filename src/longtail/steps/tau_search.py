@@ -13,7 +13,7 @@ from longtail.data import ImageStore
 from longtail.heads import ABSENT
 from longtail.io.head_files import load_heads
 from longtail.metrics import balanced_accuracy
-from longtail.models import load_backbone, normalize
+from longtail.models import inference_device, load_backbone, normalize
 from longtail.steps.trials import Row, rows, run
 from longtail.tau_norm import tau_normalize
 
@@ -72,7 +72,7 @@ def _features(
     backbone, description = load_backbone(
         Representation(representation), test_time_flip=test_time_flip
     )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = inference_device()
     backbone = backbone.to(device)
     store = ImageStore(Images(images), table, size=description["image_size"])
     mean, std = description["mean"], description["std"]
