@@ -74,9 +74,10 @@ def advise(
     scores = [_balanced(candidate.right, labels) for candidate in candidates]
     best = int(np.argmax(scores))
     baseline = candidates[0]
-    lines = [_data(profile), _resolution(labels, candidates[best], baseline)]
-    groups = _groups(profile, labels)
     chosen = candidates[best]
+    others = [candidate for candidate in candidates if candidate is not chosen]
+    lines = [_data(profile), _resolution(labels, chosen, others)]
+    groups = _groups(profile, labels)
     if best == 0:
         lines.append(f"Use {chosen.label}: no other method is better on val.")
     else:
@@ -103,10 +104,11 @@ def _data(profile: dict[str, Any]) -> str:
 
 
 def _resolution(
-    labels: "np.ndarray[Any, np.dtype[np.int64]]", best: Candidate, baseline: Candidate
+    labels: "np.ndarray[Any, np.dtype[np.int64]]", best: Candidate, others: Sequence[Candidate]
 ) -> str:
-    interval = compare(best.right, baseline.right, labels).interval
-    half = 100 * (interval[1] - interval[0]) / 2
+    """How far the least certain of the differences from the best may be off."""
+    ends = [compare(best.right, other.right, labels).interval for other in others]
+    half = 100 * max(high - low for low, high in ends) / 2
     return (
         f"Val has {len(labels):,} images of {len(np.unique(labels))} classes: a difference of two "
         f"methods is known to about {half:.1f} points either way."

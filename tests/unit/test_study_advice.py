@@ -1,0 +1,46 @@
+"""What `longtail study advise` says of the certainty of val."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from longtail.artifacts import Split
+from longtail.files import write_json
+from longtail.study.advice import Candidate, advise
+
+LABELS = np.repeat(np.arange(4), 25)
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Split:
+    groups = ["many", "many", "few", "few"]
+    classes = [{"train": 100 - 20 * i, "group": group} for i, group in enumerate(groups)]
+    profile = {"classes": classes, "group_names": ["many", "few"], "imbalance_factor": 2.5}
+    write_json(Split(tmp_path).profile, profile)
+    return Split(tmp_path)
+
+
+def candidate(label: str, *, wrong: float) -> Candidate:
+    rng = np.random.default_rng(len(label))
+    return Candidate(label, rng.random((1, len(LABELS))) >= wrong)
+
+
+def points(split: Split, *candidates: Candidate) -> float:
+    said = advise(split, candidates, LABELS)[1]
+    found = re.search(r"known to about ([\d.]+) points", said)
+    assert found, said
+    return float(found[1])
+
+
+def test_what_val_can_tell_apart_does_not_depend_on_which_method_is_the_reference(split):
+    good, bad = candidate("good", wrong=0.2), candidate("bad", wrong=0.5)
+    assert points(split, good, bad) == points(split, bad, good) > 1.0
+
+
+def test_the_least_certain_of_the_differences_is_named(split):
+    good, near = candidate("good", wrong=0.2), candidate("bad", wrong=0.5)
+    alike = Candidate("alike", good.right.copy())
+    assert points(split, good, alike) == 0.0
+    assert points(split, good, alike, near) == points(split, good, near)
