@@ -267,6 +267,19 @@ def test_a_reason_too_long_to_keep_whole_is_refused(at):
         rollback(at("b").config, who="ann", why="x" * (MAX_REASON + 1))
 
 
+def test_a_long_reason_in_another_script_comes_back_whole(at):
+    work, why = at("b"), "\u043f" * MAX_REASON
+    rollback(work.config, who="ann", why=why)
+    assert entries(work)[-1].why == why
+
+
+def test_an_entry_that_mlflow_would_cut_is_refused_and_changes_nothing(at):
+    work = at("b")
+    with pytest.raises(LongtailError, match="shorten --why or --by"):
+        rollback(work.config, who="a" * 10_000, why="because")
+    assert aliases(work)["champion"] == "2" and len(entries(work)) == 2
+
+
 @pytest.mark.parametrize("reason", ["", " \t"])
 def test_a_reason_without_words_is_none_and_changes_nothing(at, reason):
     work = at("b")

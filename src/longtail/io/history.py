@@ -17,10 +17,10 @@ from mlflow.exceptions import MlflowException
 
 from longtail.errors import LongtailError
 from longtail.io.connection import Tracker
-from longtail.io.tracking import artifact_location, experiment
+from longtail.io.tracking import MAX_PARAMETER_LENGTH, artifact_location, experiment
 
 NONE = "none"
-MAX_REASON = 1000  # characters; MLflow cuts parameters at 6000
+MAX_REASON = 1000  # characters
 _RUN_TAG, _DONE = "history_run", "{number:04d}.done"
 
 
@@ -72,11 +72,21 @@ class History:
         ]
 
     def claim(self, entry: Entry, *, number: int) -> Entry | None:
-        """Write `entry` as that number; None if somebody else has written this number before."""
+        """Write `entry` as that number; None if somebody else has written this number before.
+
+        Raises:
+            LongtailError: MLflow would cut the entry, and then nobody could read the history.
+        """
         claimed = replace(entry, claim=uuid.uuid4().hex, number=number)
         content = {k: v for k, v in asdict(claimed).items() if k not in ("number", "done")}
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+        if len(text) > MAX_PARAMETER_LENGTH:
+            raise LongtailError(
+                f"the entry of the history would have {len(text)} characters, of which MLflow "
+                f"keeps {MAX_PARAMETER_LENGTH}; shorten --why or --by"
+            )
         try:
-            self._write(f"{number:04d}", json.dumps(content, sort_keys=True))
+            self._write(f"{number:04d}", text)
         except MlflowException as error:
             if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
