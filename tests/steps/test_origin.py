@@ -1,12 +1,14 @@
 """What the registry says of a model's making, read back."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
 
-from longtail.io import origin
+from longtail.commands.provenance import provenance
+from longtail.io import checkout, origin
 from longtail.io.connection import connect
 
 PROVENANCE: dict[str, Any] = {
@@ -68,3 +70,38 @@ def test_changes_beyond_the_commit_that_were_not_stored_are_known_to_be_lost(
 ):
     made = registered(PROVENANCE | {"git_dirty": dirty, "git_patch": patch}, tmp_path)
     assert made.patch == patch and made.changes_lost is lost
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Git repository, the working directory, with one commit of `code.py` in it."""
+    root = tmp_path / "repository"
+    (root / "split").mkdir(parents=True)
+    (root / "split" / "train.parquet").write_bytes(b"rows")
+    (root / "params.yaml").write_text("{}")
+    (root / "code.py").write_bytes(b"a = 1\r\nb = 2\r\n")
+    monkeypatch.chdir(root)
+    for key, value in {"AUTHOR_NAME": "ann", "AUTHOR_EMAIL": "ann@desk"}.items():
+        monkeypatch.setenv(f"GIT_{key}", value)
+        monkeypatch.setenv(f"GIT_{key.replace('AUTHOR', 'COMMITTER')}", value)
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "first"]):
+        subprocess.run(["git", "-c", "core.autocrlf=false", *command], check=True)
+    return root
+
+
+def test_changed_lines_that_end_as_on_windows_are_the_same_in_a_checkout(repository, tmp_path):
+    changed = "a = 1\r\nb = 3  # \u0439\r\n".encode()
+    (repository / "code.py").write_bytes(changed)
+    known = provenance(params=Path("params.yaml"), split=Path("split"))
+    made = registered(PROVENANCE | {"git_patch": known["git_patch"]}, tmp_path)
+    assert made.patch
+    clone = checkout.clone(repository, known["git_commit"], tmp_path / "again")
+    clone.apply(made.patch)
+    assert (tmp_path / "again" / "code.py").read_bytes() == changed
+
+
+def test_changes_in_another_encoding_than_utf_8_are_known_to_be_lost(repository, tmp_path):
+    (repository / "code.py").write_bytes("b = 3  # \u00e9\r\n".encode("latin-1"))
+    known = provenance(params=Path("params.yaml"), split=Path("split"))
+    lost = {key: known[key] for key in ("git_dirty", "git_patch")}
+    assert registered(PROVENANCE | lost, tmp_path).changes_lost

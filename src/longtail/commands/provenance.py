@@ -32,7 +32,8 @@ def provenance(*, params: Path, split: Path) -> dict[str, Any]:
     """Return what `register` stores of a model's making; what is not known is null.
 
     `git_commit`, `git_dirty` and `git_patch` (changes of tracked files since the commit, without
-    those of `params` and dvc.lock, which are here as a whole); `dvc_lock` (its text); `split_md5`;
+    those of `params` and dvc.lock, which are here as a whole; null too if a changed text is not in
+    UTF-8); `dvc_lock` (its text); `split_md5`;
     `split_remote` (null: DVC's own configuration knows it); `params` (every section with its
     defaults filled in); and the `surroundings`.
     """
@@ -104,10 +105,11 @@ def _md5(content: bytes) -> str:
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        done = subprocess.run(["git", *arguments], capture_output=True, check=True)
+        output = done.stdout.decode()  # line ends as they are: a patch must keep them
+    except (OSError, subprocess.CalledProcessError, UnicodeDecodeError):
         return None
-    return done.stdout if arguments[0] == "diff" else done.stdout.strip()
+    return output if arguments[0] == "diff" else output.strip()
 
 
 def _in_tree(path: Path) -> str | None:

@@ -121,16 +121,22 @@ def clone(repository: Path, commit: str, into: Path) -> Checkout:
     return Checkout(into.resolve(), root)
 
 
-def _git(directory: Path, *arguments: str, text: str | None = None) -> str:
+def _git(directory: Path, *arguments: str, text: str = "") -> str:
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=directory, input=text, capture_output=True, text=True
+            ["git", *arguments], cwd=directory, input=text.encode(), capture_output=True
         )
     except OSError as error:
         raise LongtailError(f"git cannot be run: {error}; install it") from None
     if done.returncode:
-        raise LongtailError(f"git {' '.join(arguments)} in {directory}: {done.stderr.strip()}")
-    return done.stdout
+        raise LongtailError(
+            f"git {' '.join(arguments)} in {directory}: {_text(done.stderr).strip()}"
+        )
+    return _text(done.stdout)
+
+
+def _text(output: bytes) -> str:
+    return output.decode(errors="replace")
 
 
 def _absolute(params: dict[str, Any], base: Path) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def log(provenance: dict[str, Any]) -> None:
         write_json(root / ENVIRONMENT, provenance["environment"])
         for name, key in ((PATCH, "git_patch"), (LOCK, "dvc_lock")):
             if provenance[key] is not None:  # an empty patch says that there were no changes
-                (root / name).write_text(provenance[key], encoding="utf-8")
+                (root / name).write_bytes(provenance[key].encode())  # CRLF must stay
         log_files({root: DIRECTORY})
 
 
@@ -105,8 +105,8 @@ def read(tracker: Tracker, version: registry.Version, *, into: Path) -> Origin:
         image=tag("image"),
         params=yaml.safe_load((root / PARAMS).read_text(encoding="utf-8")),
         environment=read_json(root / ENVIRONMENT),
-        patch=(root / PATCH).read_text(encoding="utf-8") if PATCH in stored else None,
-        lock=(root / LOCK).read_text(encoding="utf-8") if LOCK in stored else None,
+        patch=(root / PATCH).read_bytes().decode() if PATCH in stored else None,
+        lock=(root / LOCK).read_bytes().decode() if LOCK in stored else None,
     )
 
 
