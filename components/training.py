@@ -51,7 +51,7 @@ def _checkpoint(key: str) -> AbstractContextManager[Path | None]:
 def torchrun(
     config: RepresentConfig, *, placed: Sequence[str], paths: dict[str, Path], key: str = ""
 ) -> None:
-    """Run the step under torchrun, and end with its status if that is not 0.
+    """Run the step under torchrun, and end this process with an error if it fails.
 
     Args:
         placed: torchrun's options for how many processes there are, and where; those that are
@@ -73,5 +73,7 @@ def torchrun(
         process = subprocess.Popen(command, cwd=scratch, env=environment)
         # The kubelet tells this process alone that the pod ends; the trainers save on SIGTERM.
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        if process.wait():
-            sys.exit(process.returncode)
+        if status := process.wait():
+            sys.exit(
+                f"longtail: stage 1 ended with status {status}; the log of represent says why above"
+            )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from components.running import recorded, records
 from components.training import train
 from longtail.config.training import RepresentConfig
 from longtail.files import file_digest, read_json
@@ -31,11 +32,13 @@ def test_several_processes_write_one_artifact(inputs, tmp_path, state):
     assert not list(state.rglob("*.pt"))
 
 
-def test_what_training_raises_ends_the_component_with_its_status(inputs, tmp_path, state):
+def test_what_training_raises_ends_the_component_and_its_record_says_where_to_look(
+    inputs, tmp_path, state
+):
     absent = inputs | {"validation": tmp_path / "absent.json"}
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit, match="stage 1 ended with status"), recorded("represent"):
         train(config(), processes=2, paths={**absent, "out": tmp_path / "out"})
-    assert ended.value.code not in (0, None)
+    assert "the log of represent says why" in records()["represent"]["error"]
 
 
 def test_an_interrupted_training_goes_on_in_another_pod(inputs, tmp_path, state):
