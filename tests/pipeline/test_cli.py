@@ -9,7 +9,7 @@ import pytest
 
 from longtail.config.params import FLOW
 
-HEAVY = ("torch", "pandas", "mlflow", "great_expectations", "timm", "boto3", "sklearn")
+HEAVY = ("torch", "pandas", "mlflow", "great_expectations", "timm", "boto3", "sklearn", "pydantic")
 
 
 def longtail(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from longtail.commands.steps import DEFAULT_PARAMS
-from longtail.config.section import S
 
 if TYPE_CHECKING:
+    from longtail.config.section import S
     from longtail.steps.predict import Summary
 
 Model = Annotated[
@@ -97,7 +97,7 @@ def _tell(summary: "Summary", *, estimated: bool) -> None:
         typer.echo(f"Estimated shares, the largest first: {shares}")
 
 
-def _section(params: Path, name: str, model: type[S]) -> S:
+def _section(params: Path, name: str, model: "type[S]") -> "S":
     """A section of the parameter file, or its defaults where there is no file of the usual name."""
     from longtail.config.params import load_section
 
