@@ -29,8 +29,8 @@ def with_split(
 ) -> Iterator[Path]:
     """Yield a JSON file with what component `parameters` wrote, what the pod knows, and the split.
 
-    The content is that of `longtail.commands.provenance.provenance`; its environment is the one in
-    which stage 1 was trained.
+    The content is that of `longtail.commands.provenance.full_provenance`; its environment is the
+    one in which stage 1 was trained.
 
     Args:
         remote: the DVC remote that has the split, if any.

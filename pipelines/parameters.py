@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from longtail.config.params import FLOW, load_section
+from longtail.config.params import load_flow, load_section
 from longtail.config.resources import ResourcesConfig
 from longtail.config.section import Section
 from longtail.errors import LongtailError
@@ -15,7 +15,7 @@ def read_parameters(params: Path) -> dict[str, dict[str, Any]]:
     Raises:
         LongtailError: the file is missing or wrong.
     """
-    return {name: plain(load_section(params, name, model)) for name, model in FLOW.items()}
+    return {name: plain(section) for name, section in load_flow(params).items()}
 
 
 def read_resources(params: Path) -> ResourcesConfig:

@@ -1,13 +1,14 @@
 """What the registry says of a model's making, read back."""
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
 
-from longtail.commands.provenance import provenance
+from longtail.commands.provenance import full_provenance, provenance
 from longtail.io import checkout, origin
 from longtail.io.connection import connect
 
@@ -92,7 +93,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_changed_lines_that_end_as_on_windows_are_the_same_in_a_checkout(repository, tmp_path):
     changed = "a = 1\r\nb = 3  # \u0439\r\n".encode()
     (repository / "code.py").write_bytes(changed)
-    known = provenance(params=Path("params.yaml"), split=Path("split"))
+    known = full_provenance(params=Path("params.yaml"), split=Path("split"))
     made = registered(PROVENANCE | {"git_patch": known["git_patch"]}, tmp_path)
     assert made.patch
     clone = checkout.clone(repository, known["git_commit"], tmp_path / "again")
@@ -102,6 +103,23 @@ def test_changed_lines_that_end_as_on_windows_are_the_same_in_a_checkout(reposit
 
 def test_changes_in_another_encoding_than_utf_8_are_known_to_be_lost(repository, tmp_path):
     (repository / "code.py").write_bytes("b = 3  # \u00e9\r\n".encode("latin-1"))
-    known = provenance(params=Path("params.yaml"), split=Path("split"))
+    known = full_provenance(params=Path("params.yaml"), split=Path("split"))
     lost = {key: known[key] for key in ("git_dirty", "git_patch")}
     assert registered(PROVENANCE | lost, tmp_path).changes_lost
+
+
+def test_what_the_page_says_is_the_same_and_takes_no_patch_and_no_torch(repository):
+    """Torch is asked for the GPU, which the page does not name."""
+    where = {"params": Path("params.yaml"), "split": Path("split")}
+    shown = provenance(**where)
+    assert shown.items() <= full_provenance(**where).items()
+    assert shown.keys() == {"git_commit", "git_dirty", "split_md5", "params"}
+    code = (
+        "import sys; from pathlib import Path\n"
+        "import longtail.steps.report\n"
+        "from longtail.commands.provenance import provenance\n"
+        "provenance(params=Path('params.yaml'), split=Path('split'))\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

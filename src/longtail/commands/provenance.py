@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from longtail.config.params import FLOW, load_section
+from longtail.config.params import load_flow
 from longtail.errors import LongtailError
 from longtail.files import write_json
 
@@ -20,37 +20,46 @@ PACKAGES = ("longtail", "mlflow", "numpy", "pillow", "pyarrow", "timm", "torch",
 
 
 @contextmanager
-def provenance_file(*, params: Path, split: Path) -> Iterator[Path]:
-    """Yield a temporary JSON file that `register` reads: the content of `provenance`."""
+def provenance_file(content: dict[str, Any]) -> Iterator[Path]:
+    """Yield a temporary JSON file that a step reads, with what one of the two below returns."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "provenance.json"
-        write_json(path, provenance(params=params, split=split))
+        write_json(path, content)
         yield path
 
 
 def provenance(*, params: Path, split: Path) -> dict[str, Any]:
-    """Return what `register` stores of a model's making; what is not known is null.
+    """Return what `report` says of a model's making; what is not known is null.
 
-    `git_commit`, `git_dirty` and `git_patch` (changes of tracked files since the commit, without
-    those of `params` and dvc.lock, which are here as a whole; null too if a changed text is not in
-    UTF-8); `dvc_lock` (its text); `split_md5`;
-    `split_remote` (null: DVC's own configuration knows it); `params` (every section with its
-    defaults filled in); and the `surroundings`.
+    `git_commit`, `git_dirty`, `split_md5` and `params` (every section with its defaults filled in).
     """
     commit, dirty = git_state()
-    lock = Path("dvc.lock")
-    whole = [f":(top,exclude){path}" for path in (_in_tree(params), _in_tree(lock)) if path]
-    return surroundings() | {
+    return {
         "git_commit": commit,
         "git_dirty": dirty,
+        "split_md5": dvc_directory_md5(split),
+        "params": {
+            name: section.model_dump(mode="json") for name, section in load_flow(params).items()
+        },
+    }
+
+
+def full_provenance(*, params: Path, split: Path) -> dict[str, Any]:
+    """Return what `register` stores, enough to make the model again; what is not known is null.
+
+    Beside `provenance` and the `surroundings` that is `git_patch` (changes of tracked files since
+    the commit, without those of `params` and dvc.lock, which are here as a whole; null too if a
+    changed text is not in UTF-8), `dvc_lock` (its text) and `split_remote` (null: DVC's own
+    configuration knows it).
+    """
+    lock = Path("dvc.lock")
+    whole = [f":(top,exclude){path}" for path in (_in_tree(params), _in_tree(lock)) if path]
+    return {
+        **surroundings(),
+        **provenance(params=params, split=split),
         "git_patch": _git("diff", "--binary", "HEAD", "--", ":/", *whole),
         "dvc_lock": lock.read_text(encoding="utf-8") if lock.is_file() else None,
-        "split_md5": dvc_directory_md5(split),
         "split_remote": None,
-        "params": {
-            name: load_section(params, name, model).model_dump(mode="json")
-            for name, model in FLOW.items()
-        },
     }
 
 

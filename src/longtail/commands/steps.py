@@ -252,13 +252,13 @@ def report(
     params: Params = DEFAULT_PARAMS,
 ) -> None:
     """Write the page and the model card."""
-    from longtail.commands.provenance import provenance_file
+    from longtail.commands.provenance import provenance, provenance_file
     from longtail.config.params import load_section
     from longtail.config.promotion import ReportConfig
     from longtail.cost import COSTS
     from longtail.steps.report import report as step
 
-    with recorded("report"), provenance_file(params=params, split=split) as provenance:
+    with recorded("report"), provenance_file(provenance(params=params, split=split)) as file:
         step(
             load_section(params, "report", ReportConfig),
             evaluation=evaluation,
@@ -269,7 +269,7 @@ def report(
             representation=representation,
             classifier=classifier,
             tau_norm=tau_norm,
-            provenance=provenance,
+            provenance=file,
             costs=COSTS,
             out=out,
         )
@@ -287,13 +287,13 @@ def register(
     keep_rejected: KeepRejected = False,
 ) -> None:
     """Register the model and set its aliases."""
-    from longtail.commands.provenance import provenance_file
+    from longtail.commands.provenance import full_provenance, provenance_file
     from longtail.config.params import load_section
     from longtail.config.promotion import RegisterConfig
     from longtail.io.connection import Unreachable
     from longtail.steps.register import register as step
 
-    with recorded("register"), provenance_file(params=params, split=split) as provenance:
+    with recorded("register"), provenance_file(full_provenance(params=params, split=split)) as file:
         try:
             step(
                 load_section(params, "register", RegisterConfig),
@@ -303,7 +303,7 @@ def register(
                 representation=representation,
                 tau_norm=tau_norm,
                 split=split,
-                provenance=provenance,
+                provenance=file,
                 out=out,
                 keep_rejected=keep_rejected,
             )

@@ -44,8 +44,21 @@ def parse_content(content: dict[str, Any], *, where: str) -> dict[str, Section]:
     return sections
 
 
+def load_flow(params: Path) -> dict[str, Section]:
+    """Read all sections of the flow from a parameter file; a missing one means all defaults."""
+    return parse_content(_read(params), where=str(params))
+
+
 def load_section(params: Path, name: str, model: type[S]) -> S:
     """Read one section of a parameter file; a missing section means all defaults."""
+    content = _read(params)
+    section = parse(model, content.get(name) or {}, where=f"{params}, section `{name}`")
+    if name in ("represent", "classify", "tau_norm"):
+        _refuse_combinations(str(params), content)
+    return section
+
+
+def _read(params: Path) -> dict[str, Any]:
     if not params.is_file():
         raise LongtailError(f"{params} does not exist; give the parameter file with --params")
     try:
@@ -61,10 +74,7 @@ def load_section(params: Path, name: str, model: type[S]) -> S:
         raise LongtailError(
             f"{params}: unknown section `{unknown}`{nearest(unknown, list(SECTIONS))}"
         )
-    section = parse(model, content.get(name) or {}, where=f"{params}, section `{name}`")
-    if name in ("represent", "classify", "tau_norm"):
-        _refuse_combinations(str(params), content)
-    return section
+    return content
 
 
 def _refuse_combinations(params: str, content: dict[str, Any]) -> None:
