@@ -119,11 +119,12 @@ def scores(root: Path) -> dict[str, float]:
 def group_confusion(root: Path) -> tuple[list[str], list[list[int]]]:
     """Return the names of the groups, and how many images of one were taken for another."""
     report = read_json(Evaluation(root).report)
-    table = pq.read_table(Evaluation(root).predictions)
+    said_by_chosen = f"{report['chosen']}_prediction"
+    table = pq.read_table(Evaluation(root).predictions, columns=["label", said_by_chosen])
     names = report["group_names"]
     place = np.array([names.index(entry["group"]) for entry in report["classes"]])
     true = place[table["label"].to_numpy()]
-    said = place[table[f"{report['chosen']}_prediction"].to_numpy()]
+    said = place[table[said_by_chosen].to_numpy()]
     matrix = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(matrix, (true, said), 1)
     return names, matrix.tolist()

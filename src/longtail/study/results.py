@@ -120,7 +120,8 @@ def record(state: State) -> CellRecord:
 def _results(state: State, variants: Sequence[str] | None) -> list[Result]:
     evaluation = Evaluation(state.tasks["evaluate"].out)
     report = read_json(evaluation.report)
-    described = Representation(state.tasks["represent"].out).description
+    representation = read_json(Representation(state.tasks["represent"].out).description)
+    minutes = _minutes(state)
     known = [name for name, found in report["variants"].items() if "groups" in found]
     return [
         Result(
@@ -128,9 +129,9 @@ def _results(state: State, variants: Sequence[str] | None) -> list[Result]:
             variant=name,
             evaluation=evaluation,
             tau_norm=TauNorm(state.tasks["tau_norm"].out),
-            representation=read_json(described),
+            representation=representation,
             report=report,
-            minutes=_minutes(state),
+            minutes=minutes,
         )
         for name in (variants if variants is not None else known)
         if name in known
