@@ -11,7 +11,7 @@ from longtail.config.section import parse
 from longtail.config.split import SplitConfig
 from longtail.config.study import StudyConfig
 from longtail.files import read_json, whole_directory, write_json
-from longtail.report.study import markdown, page
+from longtail.report.study import write_study
 from longtail.study.grid import Cell
 from longtail.study.results import rows
 from longtail.study.runner import State
@@ -59,10 +59,7 @@ def compare(described: str, outcomes: Sequence[Path], *, out: Path) -> dict[str,
         for index in sorted(places)
     ]
     summary = summarise(config, rows(states, variants=config.variants))
-    with whole_directory(out) as partial:
-        write_json(partial / "study.json", summary)
-        (partial / "study.md").write_text(markdown(summary), encoding="utf-8")
-        (partial / "index.html").write_text(page(content["name"], summary), encoding="utf-8")
+    write_study(content["name"], summary, out=out)
     return summary
 
 

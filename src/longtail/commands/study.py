@@ -73,9 +73,8 @@ def report(
     """Compare what is done: a table, a page with pictures, and a run in MLflow."""
     from longtail.config.params import load_section
     from longtail.config.promotion import RegisterConfig
-    from longtail.files import whole_directory, write_json
     from longtail.io.study_log import log_study
-    from longtail.report.study import markdown, page
+    from longtail.report.study import markdown, write_study
     from longtail.study.grid import read_study
     from longtail.study.results import record, rows
     from longtail.study.summary import summarise
@@ -83,10 +82,7 @@ def report(
     config, states = read_study(file), _states(file, store)
     summary = summarise(config, rows(states, variants=config.variants))
     out = out or Path("reports/study") / file.stem
-    with whole_directory(out) as directory:
-        write_json(directory / "study.json", summary)
-        (directory / "study.md").write_text(markdown(summary), encoding="utf-8")
-        (directory / "index.html").write_text(page(file.stem, summary), encoding="utf-8")
+    write_study(file.stem, summary, out=out)
     typer.echo(markdown(summary), nl=False)
     missing = [state.cell.name for state in states if state.name != "done"]
     if missing:

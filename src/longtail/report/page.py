@@ -1,14 +1,12 @@
 """One self-contained HTML page, and the model card: no network, no scripts, pictures inside."""
 
-import re
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from longtail.errors import masked
 from longtail.report import sections, words
+from longtail.report.environment import environment
 from longtail.report.examples import LOSSLESS_SIDE
 from longtail.report.gallery import Drawing
 from longtail.report.material import Material
@@ -16,9 +14,6 @@ from longtail.report.ranking import class_order
 from longtail.report.table import (
     TITLES,
     applicable,
-    interval_in_percent,
-    percent,
-    percent_with_interval,
     table_columns,
     variant_table,
 )
@@ -52,7 +47,7 @@ def render_page(material: Material, drawings: list[Drawing], against: Versus | N
     """Return the page as HTML."""
     listed = class_order(material.classes)[:LISTED_CLASSES]
     return (
-        _environment(escape=True)
+        environment(escape=True)
         .get_template(HTML)
         .render(
             _context(material, against),
@@ -72,7 +67,7 @@ def render_page(material: Material, drawings: list[Drawing], against: Versus | N
 
 def render_card(material: Material, against: Versus | None) -> str:
     """Return the model card as Markdown."""
-    return _environment(escape=False).get_template(MARKDOWN).render(_context(material, against))
+    return environment(escape=False).get_template(MARKDOWN).render(_context(material, against))
 
 
 def _context(material: Material, against: Versus | None) -> dict[str, Any]:
@@ -107,27 +102,3 @@ def _context(material: Material, against: Versus | None) -> dict[str, Any]:
         "cards": sections.class_cards(material),
         "words": words,
     }
-
-
-def _environment(*, escape: bool) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("longtail.report", "templates"),
-        autoescape=escape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "percent": percent,
-        "interval": interval_in_percent,
-        "with_interval": percent_with_interval,
-        "markup": Markup,
-        "md": _markdown,
-    }
-    return environment
-
-
-def _markdown(text: str) -> str:
-    """Escape what Markdown and the HTML in it would take for markup, and keep it on one line."""
-    return re.sub(r"([\\`*_{}\[\]<>|&~$])", r"\\\1", " ".join(str(text).split()))

@@ -1,14 +1,16 @@
 """Pictures and page of a study; everything is in its summary, see `longtail.study.summary`."""
 
 from collections.abc import Sequence
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from longtail.files import whole_directory, write_json
+from longtail.report.environment import environment
+from longtail.report.ranking import running_mean
 from longtail.report.style import INK, new_figure, styled, svg
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1c2b33", "#8c8c3c")
@@ -21,17 +23,26 @@ BY_CLASS_NOTE = "The methods that are best on val; a running mean over a tenth o
 BY_FACTOR_NOTE = "Balanced accuracy; a line for what differs in nothing else."
 
 
+def write_study(name: str, summary: dict[str, Any], *, out: Path) -> None:
+    """Write `study.json`, `study.md` and `index.html`."""
+    with whole_directory(out) as directory:
+        write_json(directory / "study.json", summary)
+        (directory / "study.md").write_text(markdown(summary), encoding="utf-8")
+        (directory / "index.html").write_text(page(name, summary), encoding="utf-8")
+
+
 def page(name: str, summary: dict[str, Any]) -> str:
     """Return the self-contained HTML page."""
-    templates = files("longtail.report").joinpath("templates")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(templates.joinpath("study.html").read_text("utf-8")).render(
-        name=name,
-        style=templates.joinpath("style.css").read_text("utf-8"),
-        summary=summary,
-        groups=["all", *summary["groups"]],
-        noise=within_noise,
-        pictures=_pictures(summary),
+    return (
+        environment(escape=True)
+        .get_template("study.html")
+        .render(
+            name=name,
+            summary=summary,
+            groups=["all", *summary["groups"]],
+            noise=within_noise,
+            pictures=_pictures(summary),
+        )
     )
 
 
@@ -129,11 +140,10 @@ def plot_by_class(summary: dict[str, Any]) -> Figure:
         figure, axes = new_figure(height=4.4)
         for i, row in enumerate(rows):
             ranked = sorted(row["by_class"], key=lambda entry: -entry["train"])
-            accuracy = np.array([100 * entry["accuracy"] for entry in ranked])
-            window = max(1, len(accuracy) // 10)
-            mean = np.convolve(accuracy, np.ones(window) / window, mode="valid")
-            ranks = np.arange(len(mean)) + (window + 1) / 2
-            axes.plot(ranks, mean, color=_style(i)["color"], label=row["label"])
+            mean = running_mean(np.array([100 * entry["accuracy"] for entry in ranked]))
+            axes.plot(
+                np.arange(1, len(mean) + 1), mean, color=_style(i)["color"], label=row["label"]
+            )
         axes.set_xlabel("class, from most to least training images")
         axes.set_ylabel("accuracy, %")
         _legend_below(figure, axes)
