@@ -4,17 +4,16 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from longtail.artifacts import Evaluation
 from longtail.config.promotion import RegisterConfig
 from longtail.differences import Difference, by_class, by_group, overall
 from longtail.errors import LongtailError
 from longtail.files import read_json
-from longtail.gating.predictions import Predictions, other_test_split, sorted_predictions
+from longtail.gating.predictions import Predictions, other_test_split
 from longtail.gating.predictions import by_class as paired_by_class
 from longtail.io import catalogue, registry
 from longtail.io.connection import connect
+from longtail.io.prediction_file import read_predictions
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,4 @@ def compare(config: RegisterConfig, first: str, second: str, *, confidence: floa
 
 def _predictions(evaluation: Evaluation) -> Predictions:
     """Read the predictions of the chosen variant."""
-    chosen = read_json(evaluation.report)["chosen"]
-    columns = ("id", "label", f"{chosen}_prediction", f"{chosen}_confidence")
-    table = pq.read_table(evaluation.predictions, columns=list(columns))
-    ids, labels, predicted, confidences = (table.column(name) for name in columns)
-    return sorted_predictions(
-        ids.to_pylist(),
-        labels=labels.to_numpy(),
-        predicted=predicted.to_numpy(),
-        confidences=confidences.to_numpy(),
-    )
+    return read_predictions(evaluation.predictions, read_json(evaluation.report)["chosen"])

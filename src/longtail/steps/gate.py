@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from longtail.artifacts import Champion, Evaluation, Gate
 from longtail.config.promotion import GateConfig
@@ -14,13 +13,8 @@ from longtail.files import file_digest, read_json, whole_directory, write_json
 from longtail.gating.checks import Check, outcome, require_groups, undecided
 from longtail.gating.comparison import gain, group_gains, group_losses, worst_class
 from longtail.gating.floors import floors
-from longtail.gating.predictions import (
-    Predictions,
-    by_class,
-    by_super_class,
-    other_test_split,
-    sorted_predictions,
-)
+from longtail.gating.predictions import Predictions, by_class, by_super_class, other_test_split
+from longtail.io.prediction_file import read_predictions
 
 _DECIDE = (
     "a person has to decide, after `register`: `longtail models promote challenger --why REASON`; "
@@ -44,7 +38,7 @@ def gate(config: GateConfig, *, evaluation: Path, champion: Path, out: Path) -> 
         _super_classes(report)
     for key in ("min_group_accuracy", "min_group_gain", "max_group_loss"):
         require_groups(getattr(config, key), report["group_names"], where=f"gate.{key}")
-    candidate = _read(measured.predictions, report["chosen"])
+    candidate = read_predictions(measured.predictions, report["chosen"])
     checks = [
         *_thresholds(config),
         *floors(
@@ -102,7 +96,7 @@ def _against(
     if identity["digest"] is None:
         reason = f"{title}, has no stored predictions to compare with; was it registered elsewhere?"
         return [undecided("champion", f"{reason} Then {_DECIDE}")]
-    champion = _read(Champion(predictions).predictions, identity["chosen"])
+    champion = read_predictions(Champion(predictions).predictions, identity["chosen"])
     difference = other_test_split(candidate, champion)
     if difference:
         reason = f"{title}, {difference}: a comparison is refused"
@@ -168,21 +162,3 @@ def _without_champion(config: GateConfig) -> Check:
 
 def _by_label(report: dict[str, Any], key: str) -> list[str]:
     return [entry[key] for entry in report["classes"]]
-
-
-def _read(predictions: Path, variant: str) -> Predictions:
-    """Read the predictions of one variant."""
-    columns = ["id", "label", f"{variant}_prediction", f"{variant}_confidence"]
-    table = pq.read_table(predictions)
-    for name in columns:
-        if name not in table.column_names:
-            raise LongtailError(
-                f"the predictions lack the column {name}; they hold {', '.join(table.column_names)}"
-            )
-    ids, labels, predicted, confidences = (table.column(name) for name in columns)
-    return sorted_predictions(
-        ids.to_pylist(),
-        labels=labels.to_numpy().astype(np.int64),
-        predicted=predicted.to_numpy().astype(np.int64),
-        confidences=confidences.to_numpy().astype(np.float64),
-    )
