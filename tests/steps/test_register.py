@@ -343,6 +343,16 @@ def test_a_champion_registered_by_other_means_holds(at):
     assert work.run_gate()["outcome"] == "hold"
 
 
+def test_a_champion_whose_tags_name_predictions_that_no_run_has_holds(at):
+    work = at("empty")
+    client(work).create_registered_model("longtail")
+    tags = {"predictions_digest": "0" * 64, "chosen": "stage2"}
+    client(work).create_model_version("longtail", str(work.root), tags=tags)
+    client(work).set_registered_model_alias("longtail", "champion", "1")
+    assert work.run_champion()["digest"] is None
+    assert work.run_gate()["outcome"] == "hold"
+
+
 def test_stored_predictions_that_are_not_the_registered_ones_are_an_error(at):
     work = at("a")
     client(work).set_model_version_tag("longtail", "1", "predictions_digest", "0" * 64)

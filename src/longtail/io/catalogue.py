@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from longtail.artifacts import Evaluation
 from longtail.errors import LongtailError
-from longtail.files import file_digest, read_json
+from longtail.files import read_json
 from longtail.io import history, origin, promotion, registry
 from longtail.io.connection import Tracker
 from longtail.io.tracking import ACCURACIES, EVALUATION, GROUPS, fetch
@@ -65,23 +65,19 @@ def evaluation(tracker: Tracker, version: registry.Version, *, into: Path) -> Ev
     Raises:
         LongtailError: it has none, or they are not those it was registered with.
     """
-    stated = version.tags.get("predictions_digest")
-    title = f"{version.name} version {version.version}"
-    if stated is None or not version.run_id:
-        raise LongtailError(f"{title} has no stored predictions; was it registered elsewhere?")
     into.mkdir(parents=True, exist_ok=True)
     wanted = Evaluation(into)
-    for path in (wanted.report, wanted.predictions):
-        artifact = f"{EVALUATION}/{path.name}"
-        fetched = Evaluation(
-            fetch(tracker, run_id=version.run_id, artifact=artifact, into=into).parent
-        )
-    if file_digest(fetched.predictions) != stated:
+    predictions = registry.fetch_predictions(
+        tracker, version, name=wanted.predictions.name, into=into
+    )
+    if predictions is None:
         raise LongtailError(
-            f"the predictions stored with {title} have another digest than its tag "
-            f"predictions_digest ({stated[:12]}...); they were changed after it was registered"
+            f"{version.name} version {version.version} has no stored predictions; was it "
+            "registered elsewhere?"
         )
-    return fetched
+    artifact = f"{EVALUATION}/{wanted.report.name}"
+    fetch(tracker, run_id=str(version.run_id), artifact=artifact, into=into)
+    return Evaluation(predictions.parent)
 
 
 def _described(version: registry.Version, aliases: dict[str, str]) -> dict[str, Any]:

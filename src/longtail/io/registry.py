@@ -6,14 +6,16 @@ gate said of it last (`verdict`) and which champion it was judged against (`incu
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from longtail.errors import LongtailError, first_few
+from longtail.files import file_digest
 from longtail.io.connection import Tracker
 from longtail.io.history import NONE
-from longtail.io.tracking import logged_model
+from longtail.io.tracking import EVALUATION, fetch, logged_model
 
 Version = ModelVersion  # so that steps, which import no MLflow, can name it
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous-champion", "challenger"
@@ -85,13 +87,42 @@ def incumbent(tracker: Tracker, name: str, *, candidate: Candidate) -> ModelVers
 
 
 def identity(version: ModelVersion) -> dict[str, str | None]:
-    """Return name, version, digest and chosen; the last two are None if it is not one of ours."""
+    """Return name, version, digest and chosen.
+
+    The last two are None if it is not one of ours; so is the digest if there is no run to have the
+    predictions.
+    """
     return {
         "name": version.name,
         "version": str(version.version),
-        "digest": version.tags.get("predictions_digest"),
+        "digest": version.tags.get("predictions_digest") if version.run_id else None,
         "chosen": version.tags.get("chosen"),
     }
+
+
+def fetch_predictions(
+    tracker: Tracker, version: ModelVersion, *, name: str, into: Path
+) -> Path | None:
+    """Fetch the predictions that a version was judged by; None if it has none.
+
+    Args:
+        name: of the file.
+
+    Raises:
+        LongtailError: they are not those that it was registered with.
+    """
+    stated = identity(version)["digest"]
+    if stated is None:
+        return None
+    artifact = f"{EVALUATION}/{name}"
+    fetched = fetch(tracker, run_id=str(version.run_id), artifact=artifact, into=into)
+    if file_digest(fetched) != stated:
+        raise LongtailError(
+            f"the predictions stored with {version.name} version {version.version} have another "
+            f"digest than its tag predictions_digest ({stated[:12]}...); they were changed after "
+            "it was registered: delete that version, or move the alias champion if it has it"
+        )
+    return fetched
 
 
 def find(tracker: Tracker, name: str, *, candidate: Candidate) -> ModelVersion | None:

@@ -11,7 +11,6 @@ from typing import Any
 
 from longtail.artifacts import Champion, Evaluation
 from longtail.config.promotion import RegisterConfig
-from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, whole_directory, write_json
 from longtail.io.database import sqlite_file
 
@@ -35,7 +34,7 @@ def champion(config: RegisterConfig, *, evaluation: Path, out: Path) -> None:
 def _look_up(
     config: RegisterConfig, evaluation: Evaluation, out: Champion
 ) -> dict[str, Any] | None:
-    from longtail.io import registry, tracking
+    from longtail.io import registry
     from longtail.io.connection import connect
 
     candidate = registry.Candidate(
@@ -45,25 +44,10 @@ def _look_up(
         version = registry.incumbent(tracker, config.model_name, candidate=candidate)
         if version is None:
             return None
-        identity = registry.identity(version)
-        if identity["digest"] is not None:
-            with tempfile.TemporaryDirectory() as scratch:
-                fetched = tracking.fetch(
-                    tracker,
-                    run_id=str(version.run_id),
-                    artifact=f"{tracking.EVALUATION}/{evaluation.predictions.name}",
-                    into=Path(scratch),
-                )
+        with tempfile.TemporaryDirectory() as scratch:
+            fetched = registry.fetch_predictions(
+                tracker, version, name=evaluation.predictions.name, into=Path(scratch)
+            )
+            if fetched is not None:
                 out.predictions.write_bytes(fetched.read_bytes())
-    _require_intact(identity, out)
-    return identity
-
-
-def _require_intact(identity: dict[str, str | None], out: Champion) -> None:
-    stated = identity["digest"]
-    if stated is not None and file_digest(out.predictions) != stated:
-        raise LongtailError(
-            f"the predictions stored with {identity['name']} version {identity['version']} have "
-            f"another digest than its tag predictions_digest ({stated[:12]}...); they were changed "
-            "after it was registered: delete that version, or move the alias champion"
-        )
+        return registry.identity(version)
