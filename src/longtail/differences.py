@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from longtail.gating.paired import Paired, Sample, accuracies, each_class, stratified
+from longtail.gating.paired import Paired, Sample, accuracies, each_class, stacked, stratified
 from longtail.gating.score import holm_tails, lower_end, p_above, p_below, upper_end
 
 
@@ -38,7 +38,7 @@ def overall(paired: Paired, *, confidence: float) -> list[Difference]:
     shares = [accuracies(paired, weighting="images"), accuracies(paired, weighting="classes")]
     images = int(paired.images.sum())
     names = ["accuracy", "balanced accuracy"]
-    return _rows(names, [images, images], shares, _stacked(whole), confidence=confidence)
+    return _rows(names, [images, images], shares, stacked(whole), confidence=confidence)
 
 
 def by_group(paired: Paired, *, groups: Sequence[str], confidence: float) -> list[Difference]:
@@ -52,7 +52,7 @@ def by_group(paired: Paired, *, groups: Sequence[str], confidence: float) -> lis
     samples = [stratified(part, weighting="images") for part in known.values()]
     shares = [accuracies(part, weighting="images") for part in known.values()]
     images = [int(part.images.sum()) for part in known.values()]
-    return _rows(list(known), images, shares, _stacked(samples), confidence=confidence)
+    return _rows(list(known), images, shares, stacked(samples), confidence=confidence)
 
 
 def by_class(paired: Paired, *, names: Sequence[str], confidence: float) -> list[Difference]:
@@ -69,14 +69,6 @@ def by_class(paired: Paired, *, names: Sequence[str], confidence: float) -> list
         confidence=confidence,
     )
     return sorted(rows, key=lambda row: -row.difference)
-
-
-def _stacked(samples: list[Sample]) -> Sample:
-    return Sample(
-        images=np.array([float(one.images) for one in samples]),
-        gains=np.array([float(one.gains) for one in samples]),
-        losses=np.array([float(one.losses) for one in samples]),
-    )
 
 
 def _rows(

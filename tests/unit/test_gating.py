@@ -144,7 +144,7 @@ def test_noise_alone_does_not_make_a_calibrated_model_fail():
 def test_an_unknown_group_is_an_error_with_the_nearest_name():
     with pytest.raises(LongtailError, match=r"gate\.min.*`fwe`.*did you mean `few`"):
         checks.require_groups({"fwe": 0.1}, GROUPS, where="gate.min")
-    with pytest.raises(LongtailError, match="the groups are many, few"):
+    with pytest.raises(LongtailError, match="known: many, few"):
         checks.require_groups(["zzz"], GROUPS, where="gate.min")
 
 

@@ -1,10 +1,10 @@
 """Checks: what is asked of a candidate, decided by an interval, and what follows from all."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from longtail.config.section import nearest
 from longtail.errors import LongtailError
 from longtail.gating.score import images_needed, surest_bound
 
@@ -110,8 +110,8 @@ def unmeasured(name: str, bound: float) -> Check:
 def require_groups(asked: Iterable[str], known: Sequence[str], *, where: str) -> None:
     """Raise LongtailError if `asked` names a group that is not in `known`, with the nearest."""
     for name in asked:
-        if name in known:
-            continue
-        nearest = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean `{nearest[0]}`?" if nearest else f"the groups are {', '.join(known)}"
-        raise LongtailError(f"{where} names the group `{name}`, which this split lacks; {hint}")
+        if name not in known:
+            raise LongtailError(
+                f"{where} names the group `{name}`, which this split lacks"
+                f"{nearest(name, list(known))}"
+            )

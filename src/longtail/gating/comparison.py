@@ -7,7 +7,7 @@ import numpy as np
 
 from longtail.errors import first_few
 from longtail.gating.checks import Check, judge, too_small, undecided, unmeasured
-from longtail.gating.paired import Paired, Sample, accuracies, each_class, stratified
+from longtail.gating.paired import Paired, accuracies, each_class, stacked, stratified
 from longtail.gating.score import holm_tails, lower_end, p_above, p_below, upper_end
 
 AGAINST = "against the champion"
@@ -76,7 +76,7 @@ def group_losses(
     """
     own = {name: paired.only(np.asarray(groups) == name) for name in sorted(max_group_loss)}
     known = [name for name in own if own[name].images.any()]
-    sample = _side_by_side([stratified(own[name], weighting="images") for name in known])
+    sample = stacked([stratified(own[name], weighting="images") for name in known])
     bounds = np.array([-max_group_loss[name] for name in known])
     tail = (1 - confidence) / 2
     safe = holm_tails(p_above(sample, difference=bounds), tail=tail)
@@ -158,11 +158,3 @@ def _left_out(count: int) -> str:
 
 def _both(what: str, both: tuple[float, float]) -> str:
     return f"{what} {both[0]:.4f} against the champion's {both[1]:.4f} is a difference of"
-
-
-def _side_by_side(samples: Sequence[Sample]) -> Sample:
-    return Sample(
-        images=np.array([float(sample.images) for sample in samples]),
-        gains=np.array([float(sample.gains) for sample in samples]),
-        losses=np.array([float(sample.losses) for sample in samples]),
-    )

@@ -4,6 +4,7 @@ On one image a candidate can be right where the champion is wrong (a gain), wron
 (a loss), or agree with it; the difference is the mean of +1, -1 and 0.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -116,6 +117,15 @@ def stratified(paired: Paired, *, weighting: Weighting) -> Sample:
     alike = 1 / float(w**2 @ (1 / n))
     images = min(spread / variance + 1, alike) if variance > 0 else alike
     return Sample(*(np.asarray(images * share) for share in (1.0, gains, losses)))
+
+
+def stacked(samples: Sequence[Sample]) -> Sample:
+    """Return single samples as an array of them, `[K]`."""
+    return Sample(
+        images=np.array([float(one.images) for one in samples]),
+        gains=np.array([float(one.gains) for one in samples]),
+        losses=np.array([float(one.losses) for one in samples]),
+    )
 
 
 def accuracies(paired: Paired, *, weighting: Weighting) -> tuple[float, float]:

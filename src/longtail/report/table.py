@@ -44,16 +44,15 @@ def table_columns(report: dict[str, Any]) -> list[str]:
     return ["all", *report["group_names"]]
 
 
-def variant_table(report: dict[str, Any], *, metric: str = "accuracy") -> list[VariantRow]:
+def variant_table(report: dict[str, Any]) -> list[VariantRow]:
     """Return one row a variant: stage 1, + tau, stage 2, + tau, then the heads of a sweep.
 
     Args:
         report: content of `report.json`.
-        metric: `accuracy` or `balanced_accuracy`.
     """
     variants = report["variants"]
     swept = [name for name in variants if name not in TITLES]
-    return [_row(report, name, metric) for name in [*TITLES, *swept] if name in variants]
+    return [_row(report, name) for name in [*TITLES, *swept] if name in variants]
 
 
 def applicable(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -69,14 +68,14 @@ def applicable(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def _row(report: dict[str, Any], name: str, metric: str) -> VariantRow:
+def _row(report: dict[str, Any], name: str) -> VariantRow:
     variant = report["variants"][name]
     reason = variant.get("not_applicable")
     columns = table_columns(report)
     cells = [UNKNOWN] * len(columns)
     if reason is None:
         groups = [variant["groups"][column] for column in columns]
-        cells = [percent_with_interval(g[metric], g[f"{metric}_interval"]) for g in groups]
+        cells = [percent_with_interval(g["accuracy"], g["accuracy_interval"]) for g in groups]
     return VariantRow(
         variant=name,
         title=TITLES.get(name, f"Sweep: {name}"),
