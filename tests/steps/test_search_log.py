@@ -86,3 +86,13 @@ def test_the_run_of_whoever_started_the_process_is_used(uri, tmp_path, monkeypat
     children = [run for run in found.values() if run.info.run_id != outer]
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {outer}
     assert {run.info.experiment_id for run in children} == {found[outer].info.experiment_id}
+
+
+def test_more_epochs_than_mlflow_takes_at_once_are_all_logged(uri, tmp_path):
+    epochs = [i / 2000 for i in range(2000)]
+    result = {**RESULT, "trials": [row(1, "COMPLETE", score=0.5, by_epoch=epochs)]}
+    log_search(uri, "tests", result, Search(tmp_path / "search"))
+    with connect(uri) as tracker:
+        run_id = by_name(uri)["trial 1"].info.run_id
+        history = tracker.client.get_metric_history(run_id, "held_out")
+    assert [point.value for point in history] == epochs

@@ -4,21 +4,18 @@ import time
 from typing import Any
 
 import mlflow
-from mlflow.entities import Metric, Param, RunStatus, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.entities import Metric, RunInfo, RunStatus
 
 from longtail.artifacts import Search
 from longtail.files import content_digest
 from longtail.io.connection import Tracker, connect
-from longtail.io.tracking import experiment, finished_run, outer_run, recording
+from longtail.io.tracking import child_run, experiment, finished_run, outer_run, recording
 
 STATUS = {
     "COMPLETE": RunStatus.FINISHED,
     "PRUNED": RunStatus.KILLED,
     "FAIL": RunStatus.FAILED,
 }
-BATCH = 1000  # metrics that MLflow takes in one call
-MAX_TAG_LENGTH = 5000
 
 
 def log_search(tracking_uri: str, name: str, result: dict[str, Any], files: Search) -> None:
@@ -44,23 +41,19 @@ def log_search(tracking_uri: str, name: str, result: dict[str, Any], files: Sear
             mlflow.log_artifacts(str(files.root), "search")
             parent = tracker.client.get_run(run_id).info
             for row in result["trials"]:
-                _log_trial(tracker, row, experiment_id=parent.experiment_id, parent=run_id)
+                _log_trial(tracker, row, parent)
 
 
-def _log_trial(tracker: Tracker, row: dict[str, Any], *, experiment_id: str, parent: str) -> None:
-    """Log through the client: a nested run would take the outer run's id from the environment."""
-    run = tracker.client.create_run(
-        experiment_id, run_name=f"trial {row['number']}", tags={MLFLOW_PARENT_RUN_ID: parent}
-    )
+def _log_trial(tracker: Tracker, row: dict[str, Any], parent: RunInfo) -> None:
     now = int(1000 * time.time())
-    tags = {"state": row["state"], "error": (row["error"] or "")[:MAX_TAG_LENGTH]}
-    metrics = [Metric("held_out", score, now, step) for step, score in enumerate(row["by_epoch"])]
-    run_id = run.info.run_id
-    tracker.client.log_batch(
-        run_id,
-        params=[Param("weight_decay", str(row["weight_decay"]))],
-        tags=[RunTag(key, value) for key, value in tags.items()],
+    child_run(
+        tracker,
+        parent,
+        name=f"trial {row['number']}",
+        params={"weight_decay": str(row["weight_decay"])},
+        metrics=[
+            Metric("held_out", score, now, step) for step, score in enumerate(row["by_epoch"])
+        ],
+        tags={"state": row["state"], "error": row["error"] or ""},
+        status=STATUS[row["state"]],
     )
-    for start in range(0, len(metrics), BATCH):
-        tracker.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
-    tracker.client.set_terminated(run_id, RunStatus.to_string(STATUS[row["state"]]))

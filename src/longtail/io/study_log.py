@@ -7,21 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import Metric, Param, RunStatus, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.entities import Metric, RunInfo, RunStatus
 
 from longtail.files import file_digest
 from longtail.io.connection import Tracker, connect
 from longtail.io.tracking import (
     allowed,
+    child_run,
     experiment,
     finished_run,
     flat_parameters,
     outer_run,
     recording,
 )
-
-MAX_TAG_LENGTH = 5000
 
 
 @dataclass(frozen=True)
@@ -55,24 +53,20 @@ def log_study(
             mlflow.log_artifacts(str(report), "study")
             parent = tracker.client.get_run(run_id).info
             for cell in cells:
-                _log_cell(tracker, cell, experiment_id=parent.experiment_id, parent=run_id)
+                _log_cell(tracker, cell, parent)
 
 
-def _log_cell(tracker: Tracker, cell: CellRecord, *, experiment_id: str, parent: str) -> None:
-    """Log through the client: a nested run would take the outer run's id from the environment."""
-    run = tracker.client.create_run(
-        experiment_id, run_name=cell.name, tags={MLFLOW_PARENT_RUN_ID: parent}
-    )
+def _log_cell(tracker: Tracker, cell: CellRecord, parent: RunInfo) -> None:
     now = int(1000 * time.time())
-    tags = [] if cell.error is None else [RunTag("error", cell.error[:MAX_TAG_LENGTH])]
-    tracker.client.log_batch(
-        run.info.run_id,
-        params=[Param(key, value) for key, value in flat_parameters(cell.params).items()],
+    child_run(
+        tracker,
+        parent,
+        name=cell.name,
+        params=flat_parameters(cell.params),
         metrics=[
             Metric("/".join(map(allowed, key.split("/"))), value, now, 0)
             for key, value in cell.metrics.items()
         ],
-        tags=tags,
+        tags={} if cell.error is None else {"error": cell.error},
+        status=RunStatus.FINISHED if cell.error is None else RunStatus.FAILED,
     )
-    status = RunStatus.FINISHED if cell.error is None else RunStatus.FAILED
-    tracker.client.set_terminated(run.info.run_id, RunStatus.to_string(status))

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 import mlflow
 import pandas as pd
 from mlflow.data.pandas_dataset import from_pandas
+from mlflow.entities import Metric, Param, RunInfo, RunStatus, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from longtail.errors import masked
 from longtail.io.connection import Tracker
@@ -20,6 +22,7 @@ from longtail.io.database import opening, sqlite_file
 EVALUATION = "evaluation"
 GROUPS, ACCURACIES = "groups", ("accuracy", "balanced_accuracy")
 MAX_PARAMETER_LENGTH = 6000
+MAX_TAG_LENGTH = 5000
 MAX_DIGEST_LENGTH = 36
 
 
@@ -87,6 +90,32 @@ def recording(tracker: Tracker, *, experiment_id: str, tags: Mapping[str, str]) 
     finally:
         os.environ["MLFLOW_RUN_ID"] = outer  # MLflow drops it when it ends the run
         tracker.client.update_run(outer, status=status)
+
+
+def child_run(
+    tracker: Tracker,
+    parent: RunInfo,
+    *,
+    name: str,
+    params: Mapping[str, str],
+    metrics: Sequence[Metric],
+    tags: Mapping[str, str],
+    status: int,
+) -> None:
+    """Log a run that has ended below another, tags cut to what MLflow takes.
+
+    Through the client: a nested run would take the outer run's id from the environment.
+    """
+    run = tracker.client.create_run(
+        parent.experiment_id, run_name=name, tags={MLFLOW_PARENT_RUN_ID: parent.run_id}
+    )
+    tracker.client.log_batch(
+        run.info.run_id,
+        params=[Param(key, value) for key, value in params.items()],
+        metrics=metrics,
+        tags=[RunTag(key, value[:MAX_TAG_LENGTH]) for key, value in tags.items()],
+    )
+    tracker.client.set_terminated(run.info.run_id, RunStatus.to_string(status))
 
 
 def log_parameters(params: Mapping[str, Any]) -> None:
