@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 from longtail.config.ingest import S3Config
+from longtail.errors import LongtailError
+from longtail.io.address import split_address
 
 TIMEOUT_SECONDS = 5
 
@@ -21,7 +23,10 @@ def objects(address: str, s3: S3Config) -> bool:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    bucket, _, prefix = address.removeprefix("s3://").partition("/")
+    try:
+        bucket, prefix = split_address(address)
+    except LongtailError as error:
+        raise Problem(str(error)) from None
     patience = Config(
         connect_timeout=TIMEOUT_SECONDS,
         read_timeout=TIMEOUT_SECONDS,

@@ -14,6 +14,7 @@ from longtail.artifacts import Images
 from longtail.config.ingest import S3Config
 from longtail.errors import LongtailError
 from longtail.files import file_digest, whole_directory, write_json
+from longtail.io.address import split_address
 from longtail.io.refusals import advice
 from longtail.io.s3 import s3_client
 from longtail.progress import progress
@@ -41,7 +42,7 @@ def publish(images: Path, *, url: str, out: Path) -> None:
         raise LongtailError(f"{url} is no object store; give s3://bucket/prefix")
     if not shards:
         raise LongtailError(f"{images} holds no shards; give what `longtail ingest` wrote")
-    bucket, _, prefix = url.removeprefix("s3://").strip("/").partition("/")
+    bucket, prefix = split_address(url)
     store = _Store(url, bucket)
     with whole_directory(out) as directory:
         with ThreadPoolExecutor(_SHARDS_AT_A_TIME) as pool:
@@ -55,7 +56,7 @@ def publish(images: Path, *, url: str, out: Path) -> None:
 
 def _upload(shard: Path, store: "_Store", prefix: str) -> dict[str, Any]:
     digest, size = file_digest(shard), shard.stat().st_size
-    key = "/".join(part for part in (prefix, f"{digest}.arrow") if part)
+    key = f"{prefix}{digest}.arrow"
     store.put(shard, key)
     rows, batches = _layout(shard)
     return {

@@ -19,6 +19,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from longtail.config.ingest import S3Config
 from longtail.errors import LongtailError
 from longtail.imaging import BadImage
+from longtail.io.address import split_address
 from longtail.io.refusals import advice
 from longtail.sources.collection import Entry, check_relative
 
@@ -43,13 +44,9 @@ class S3Storage:
     lasting_versions = True
 
     def __init__(self, root: str, *, config: S3Config, cache: Path) -> None:
-        bucket, _, prefix = root.removeprefix("s3://").partition("/")
-        if not bucket:
-            raise LongtailError(f"No bucket in {root}; write s3://bucket/prefix")
         self.root = root
         self.concurrency = config.concurrency
-        self._bucket = bucket
-        self._prefix = prefix.rstrip("/") + "/" if prefix.rstrip("/") else ""
+        self._bucket, self._prefix = split_address(root)
         self._config = config
         self._client = s3_client(root, config)
         self._cache = cache

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from longtail.errors import LongtailError
 from longtail.files import read_json, whole_file, write_json
+from longtail.io.address import split_address
 from longtail.io.refusals import advice
 
 
@@ -104,11 +105,8 @@ class S3State:
     """
 
     def __init__(self, uri: str) -> None:
-        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-        if not bucket:
-            raise LongtailError(f"No bucket in {uri}; write s3://bucket/prefix")
-        self._uri, self._bucket = uri, bucket
-        self._prefix = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
+        self._uri = uri
+        self._bucket, self._prefix = split_address(uri)
         self._client: Any = None
         with self._explained():
             retries = Config(retries={"total_max_attempts": 5, "mode": "standard"})
