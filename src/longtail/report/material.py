@@ -21,8 +21,6 @@ class Material:
         report: content of `report.json`.
         predictions: content of `predictions.parquet`.
         examples: content of `examples.parquet`.
-        champion: predictions of the champion if it was evaluated on the same test images, else
-            None.
         verdict: content of `verdict.json`.
         validation: content of `validation.json`.
         profile: content of `profile.json`.
@@ -38,7 +36,6 @@ class Material:
     report: dict[str, Any]
     predictions: pd.DataFrame
     examples: pd.DataFrame
-    champion: pd.DataFrame | None
     verdict: dict[str, Any]
     validation: dict[str, Any]
     profile: dict[str, Any]

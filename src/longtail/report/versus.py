@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from longtail.gating.paired import Paired, accuracies, pair, stratified
+from longtail.gating.paired import Paired, accuracies, stratified
+from longtail.gating.predictions import Predictions, by_class
 from longtail.gating.score import lower_end, upper_end
 from longtail.report.content import members
 
@@ -53,34 +53,17 @@ class Versus:
     lost: list[ClassChange]
 
 
-def same_test_images(candidate: pd.DataFrame, champion: pd.DataFrame) -> bool:
-    """Return whether two tables of predictions are about the same images with the same labels."""
-    ours, theirs = (_ordered(table)[["id", "label"]] for table in (candidate, champion))
-    return len(ours) == len(theirs) and bool((ours.to_numpy() == theirs.to_numpy()).all())
-
-
-def versus(
-    report: dict[str, Any],
-    candidate: pd.DataFrame,
-    champion: pd.DataFrame,
-    *,
-    champion_variant: str,
-) -> Versus:
-    """Compare two tables of predictions on the same images.
+def versus(report: dict[str, Any], candidate: Predictions, champion: Predictions) -> Versus:
+    """Compare two models by their predictions on the same images.
 
     Args:
         report: content of the candidate's `report.json`, whose groups count.
-        champion_variant: the variant that the champion answers with.
+
+    Raises:
+        LongtailError: they are about other images, or the same with other labels.
     """
-    ours, theirs = _ordered(candidate), _ordered(champion)
-    labels = ours["label"].to_numpy()
     classes = report["classes"]
-    paired = pair(
-        (ours[f"{report['chosen']}_prediction"] == ours["label"]).to_numpy(),
-        (theirs[f"{champion_variant}_prediction"] == theirs["label"]).to_numpy(),
-        labels,
-        num_classes=len(classes),
-    )
+    paired = by_class(candidate, champion, num_classes=len(classes))
     groups = [
         _group_change(name, paired.only(np.array(own, dtype=int)), report["confidence"])
         for name, own in members(classes, report["group_names"]).items()
@@ -91,10 +74,6 @@ def versus(
         gained=[c for c in changed if c.candidate > c.champion][:SHOWN_CHANGES],
         lost=[c for c in changed[::-1] if c.candidate < c.champion][:SHOWN_CHANGES],
     )
-
-
-def _ordered(table: pd.DataFrame) -> pd.DataFrame:
-    return table.sort_values(["id", "label"], kind="stable", ignore_index=True)
 
 
 def _group_change(name: str, paired: Paired, confidence: float) -> GroupChange:

@@ -19,12 +19,14 @@ from longtail.artifacts import (
 from longtail.config.promotion import ReportConfig
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, whole_directory
+from longtail.gating.predictions import other_test_split
+from longtail.io.prediction_file import read_predictions
 from longtail.report.gallery import draw
 from longtail.report.material import Material
 from longtail.report.page import render_card, render_page
 from longtail.report.published import published_rows
 from longtail.report.style import png
-from longtail.report.versus import Versus, same_test_images, versus
+from longtail.report.versus import Versus, versus
 
 STEPS = (
     "fingerprint",
@@ -67,14 +69,12 @@ def report(
     """
     measured = Evaluation(evaluation)
     verdict = _verdict(Gate(gate), measured)
-    predictions = pd.read_parquet(measured.predictions)
     stage1, stage2 = Representation(representation), Classifier(classifier)
     tau = TauNorm(tau_norm)
     material = Material(
         report=read_json(measured.report),
-        predictions=predictions,
+        predictions=pd.read_parquet(measured.predictions),
         examples=pd.read_parquet(measured.examples),
-        champion=_champion(Champion(champion), predictions),
         verdict=verdict,
         validation=read_json(Validation(validation).result),
         profile=read_json(Split(split).profile),
@@ -89,7 +89,7 @@ def report(
         published=published_rows(config.published),
         words=config.model_dump(),
     )
-    _write(material, out)
+    _write(material, _against(material, measured, Champion(champion)), out)
 
 
 def _verdict(gate: Gate, measured: Evaluation) -> Any:
@@ -102,30 +102,22 @@ def _verdict(gate: Gate, measured: Evaluation) -> Any:
     return verdict
 
 
-def _champion(champion: Champion, predictions: pd.DataFrame) -> pd.DataFrame | None:
-    if not champion.predictions.is_file():
-        return None
-    theirs = pd.read_parquet(champion.predictions)
-    return theirs if same_test_images(predictions, theirs) else None
-
-
 def _costs(costs: Path) -> list[dict[str, Any]]:
     records = [costs / f"{step}.json" for step in STEPS]
     return [read_json(record) for record in records if record.is_file()]
 
 
-def _against(material: Material) -> Versus | None:
-    if material.champion is None:
+def _against(material: Material, measured: Evaluation, champion: Champion) -> Versus | None:
+    """The comparison with the champion, if it was evaluated on the same test images."""
+    if not champion.predictions.is_file():
         return None
-    variant = material.verdict["champion"]["chosen"]
-    return versus(
-        material.report, material.predictions, material.champion, champion_variant=variant
-    )
+    ours = read_predictions(measured.predictions, material.chosen)
+    theirs = read_predictions(champion.predictions, material.verdict["champion"]["chosen"])
+    return None if other_test_split(ours, theirs) else versus(material.report, ours, theirs)
 
 
-def _write(material: Material, out: Path) -> None:
+def _write(material: Material, against: Versus | None, out: Path) -> None:
     drawings = list(draw(material))
-    against = _against(material)
     with whole_directory(out) as directory:
         artifact = Report(directory)
         artifact.plots.mkdir()
