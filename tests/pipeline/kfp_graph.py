@@ -30,7 +30,7 @@ class Graph:
     """A compiled pipeline; `tasks` are those that run a container, by name."""
 
     def __init__(self, text: str) -> None:
-        self.spec, *platforms = yaml.safe_load_all(text)
+        self.spec, *platforms = yaml.load_all(text, Loader=yaml.CSafeLoader)
         self.executors = self.spec["deploymentSpec"]["executors"]
         self.platform = platforms[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
         self.parameters = self.spec["root"]["inputDefinitions"]["parameters"]

@@ -50,29 +50,29 @@ def test_a_model_with_changes_that_were_never_committed_is_made_again(workspace,
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.fixture
+def copy(workspace, tmp_path) -> Path:
+    """The workspace without the data in DVC's cache."""
+    shutil.copytree(workspace, tmp_path / "copy", symlinks=True)
+    shutil.rmtree(tmp_path / "copy" / ".dvc" / "cache")
+    return tmp_path / "copy"
+
+
 def test_without_the_data_in_dvc_it_is_made_from_the_source_and_a_difference_is_named(
-    workspace, tmp_path
+    copy, tmp_path
 ):
-    copy = tmp_path / "copy"
-    shutil.copytree(workspace, copy, symlinks=True)
-    shutil.rmtree(copy / ".dvc" / "cache")
-    done = reproduce(copy, "1", tmp_path / "again")
-    assert done.returncode == 0, done.stdout
-    assert "made again from the source" in done.stdout and "identical" in done.stdout
-
-    database = f"sqlite:///{copy / 'mlflow.db'}"
-    MlflowClient(database, database).set_model_version_tag(
-        "longtail-digits", "1", "split_md5", f"{'0' * 32}.dir"
-    )
+    client = MlflowClient(*2 * [f"sqlite:///{copy / 'mlflow.db'}"])
+    split_md5 = client.get_model_version("longtail-digits", "1").tags["split_md5"]
+    wrong = f"{'0' * 32}.dir"
+    client.set_model_version_tag("longtail-digits", "1", "split_md5", wrong)
     done = reproduce(copy, "1", tmp_path / "other")
-    assert done.returncode == 1
-    assert "the source has other images" in done.stdout and "Traceback" not in done.stdout
+    assert done.returncode == 1 and "Traceback" not in done.stdout
+    assert "made again from the source" in done.stdout
+    assert f"the split is {split_md5} now, but the model was made with {wrong}" in done.stdout
+    assert "the source has other images" in done.stdout
 
 
-def test_the_split_of_a_pipeline_comes_from_its_remote(workspace, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(workspace, copy, symlinks=True)
-    shutil.rmtree(copy / ".dvc" / "cache")
+def test_the_split_of_a_pipeline_comes_from_its_remote(copy, tmp_path):
     remote = tmp_path / "remote"
     versioning.version(copy / "data" / "split", remote=str(remote))
     database = f"sqlite:///{copy / 'mlflow.db'}"

@@ -54,7 +54,7 @@ def promote(
     if current == number:
         return None
     if current != expected:
-        raise LongtailError(_changed(name, expected, current, entries))
+        raise LongtailError(_changed(name, expected, current, history))
     entry = _entry("promote", number, current, previous=current, act=act, version=version)
     return _change(tracker, name, entry, history=history, known=entries)
 
@@ -71,7 +71,7 @@ def rollback(tracker: Tracker, name: str, *, expected: str, act: Act, history: H
     entries = settle(tracker, name, history)
     current = registry.champion_number(tracker, name)
     if current != expected:
-        raise LongtailError(_changed(name, expected, current, entries))
+        raise LongtailError(_changed(name, expected, current, history))
     restored = require_previous(tracker, name)
     before = _replaced_by(restored, entries)
     known = before != NONE and registry.version(tracker, name, before) is not None
@@ -163,9 +163,9 @@ def _change(
     number = known[-1].number + 1 if known else 1
     claimed = history.claim(entry, number=number)
     if claimed is None:
-        now = settle(tracker, name, history)
+        settle(tracker, name, history)
         current = registry.champion_number(tracker, name)
-        raise LongtailError(_changed(name, entry.replaced, current, now))
+        raise LongtailError(_changed(name, entry.replaced, current, history))
     settle(tracker, name, history)
     _tag(tracker, name, claimed)
     after = registry.champion_number(tracker, name)
@@ -217,7 +217,8 @@ def _replaced_by(version: ModelVersion, entries: list[Entry]) -> str:
     return version.tags.get(registry.INCUMBENT, NONE)
 
 
-def _changed(name: str, expected: str, current: str, entries: list[Entry]) -> str:
+def _changed(name: str, expected: str, current: str, history: History) -> str:
+    entries = history.entries()  # read after `current`, or they may not tell of it yet
     last = entries[-1] if entries else None
     how = "the alias was moved by other means than longtail"
     if last is not None and last.version == current:
