@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from longtail.artifacts import SHARD_SCHEMA, SPLIT_SCHEMA, Images
-from longtail.augment import Augmentation
+from longtail.augment import Augmentation, image_policy
+from longtail.batches import Batching
 from longtail.config.training import RepresentConfig
 from longtail.data import ImageStore
 from longtail.distributed import World
@@ -32,13 +34,19 @@ CPU = torch.device("cpu")
 
 
 def run() -> dict[str, float]:
-    """Return images per second of the three loops and our two ratios; rounds are interleaved."""
+    """Return images per second of the loops and the ratios of ours; rounds are interleaved."""
+    color = (128, 128, 128)
+    policy = image_policy("cifar10", color_jitter=(0.0,) * 4, color=color)
     with tempfile.TemporaryDirectory() as directory:
         store = _store(Path(directory))
         loops = {
-            "ours": _ours(store),
+            "ours": _ours(store, Augmentation()),
             "one_resident_batch": _resident_batch(store),
-            "usual_loop": _usual(store),
+            "usual_loop": _usual(store, []),
+            "ours_with_autoaugment": _ours(store, Augmentation(policy=policy)),
+            "usual_loop_with_autoaugment": _usual(
+                store, [transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10, fill=color)]
+            ),
         }
         seconds: dict[str, list[float]] = {name: [] for name in loops}
         for _ in range(ROUNDS):
@@ -51,6 +59,8 @@ def run() -> dict[str, float]:
         **{f"{name}_images_per_second": value for name, value in speed.items()},
         "ours_over_one_resident_batch": speed["ours"] / speed["one_resident_batch"],
         "ours_over_usual_loop": speed["ours"] / speed["usual_loop"],
+        "ours_over_usual_loop_with_autoaugment": speed["ours_with_autoaugment"]
+        / speed["usual_loop_with_autoaugment"],
     }
 
 
@@ -84,26 +94,28 @@ def _network() -> tuple[Network, torch.optim.Optimizer]:
     return network, optimizer
 
 
-def _ours(store: ImageStore) -> Callable[[], None]:
+def _ours(store: ImageStore, augmentation: Augmentation) -> Callable[[], None]:
     network, optimizer = _network()
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     recipe = Recipe(
         epochs=1,
-        batch_size=BATCH,
-        seed=0,
+        batching=Batching(
+            batch_size=BATCH,
+            seed=0,
+            order=lambda epoch, generator: torch.randperm(IMAGES, generator=generator),
+            augmentation=augmentation,
+            mixup_alpha=0.0,
+            cutmix_alpha=0.0,
+            mean=DEFAULTS.mean,
+            std=DEFAULTS.std,
+        ),
         num_classes=CLASSES,
         present=torch.ones(CLASSES, dtype=torch.bool),
         loss=cross_entropy,
-        order=lambda epoch, generator: torch.randperm(IMAGES, generator=generator),
         class_weights=lambda epoch: torch.ones(CLASSES),
         reduction="batch_mean",
         learning_rate=lambda step, total: 0.1,
         frozen_groups=lambda epoch: 0,
-        mean=DEFAULTS.mean,
-        std=DEFAULTS.std,
-        augmentation=Augmentation(),
-        mixup_alpha=0.0,
-        cutmix_alpha=0.0,
         sam_rho=None,
         early_stopping=None,
         precision=working_precision("auto", CPU),
@@ -137,13 +149,14 @@ def _resident_batch(store: ImageStore) -> Callable[[], None]:
 
 
 class _Pictures(Dataset[tuple[Tensor, int]]):
-    def __init__(self, store: ImageStore) -> None:
+    def __init__(self, store: ImageStore, policy: list[Any]) -> None:
         self.pixels = store.decode(torch.arange(len(store))).numpy()
         self.labels = store.labels.tolist()
         self.transform = transforms.Compose(
             [
                 transforms.RandomCrop(32, padding=4),
                 transforms.RandomHorizontalFlip(),
+                *policy,
                 transforms.ToTensor(),
                 transforms.Normalize(DEFAULTS.mean, DEFAULTS.std),
             ]
@@ -156,10 +169,10 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.pixels[index])), self.labels[index]
 
 
-def _usual(store: ImageStore) -> Callable[[], None]:
+def _usual(store: ImageStore, policy: list[Any]) -> Callable[[], None]:
     """PIL, per-image transforms, DataLoader workers, fp32, contiguous layout."""
     network, optimizer = _network()
-    loader = DataLoader(_Pictures(store), BATCH, shuffle=True, num_workers=4)
+    loader = DataLoader(_Pictures(store, policy), BATCH, shuffle=True, num_workers=4)
 
     def epoch() -> None:
         for x, y in loader:

@@ -1,7 +1,9 @@
 """Training augmentation on whole batches of uint8 images `[N, S, S, 3]`."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+
+Policy = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -20,8 +24,9 @@ class Augmentation:
         horizontal_flip, vertical_flip: mirror with probability 1/2.
         rotation: degrees; an angle is drawn from -rotation..rotation.
         scale: an enlargement is drawn from this range.
-        cutout: side in pixels of a square that is greyed out; 0: none.
-        policy: function of a PIL image, drawing from the global generators, or None.
+        policy: what `image_policy` gives.
+        cutout: side in pixels of a square that is painted over; 0: none.
+        cutout_color: of that square.
     """
 
     crop_padding: int = 4
@@ -29,8 +34,9 @@ class Augmentation:
     vertical_flip: bool = False
     rotation: float = 0.0
     scale: tuple[float, float] = (1.0, 1.0)
+    policy: Policy | None = None
     cutout: int = 0
-    policy: Any | None = None
+    cutout_color: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def turns(self) -> bool:
@@ -40,9 +46,10 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for each image of a batch; every field is `[N]`.
+    """What was drawn for each image; every field is `[N]`.
 
-    Drawn apart from its use, and for the whole batch, so that each process can take its share.
+    Drawn apart from its use, and for a whole epoch, so that each process can take its share and an
+    interrupted epoch can go on.
     """
 
     top: Tensor
@@ -53,19 +60,35 @@ class Draws:
     scale: Tensor
     hole_top: Tensor  # centre of the cutout, in 0..1 of the side
     hole_left: Tensor
+    policy: Tensor  # seed; the policy draws alike for all images of a seed
 
-    def __getitem__(self, part: slice) -> "Draws":
+    def __getitem__(self, part: Tensor) -> "Draws":
         return Draws(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
+
+    def to(self, device: torch.device) -> "Draws":
+        """Return the same draws on a device, where the images are."""
+        moved = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
+        return Draws(**moved)
 
 
 def draw_augmentation(
-    augmentation: Augmentation, count: int, *, generator: torch.Generator
+    augmentation: Augmentation,
+    count: int,
+    *,
+    generator: torch.Generator,
+    batch_size: int | None = None,
 ) -> Draws:
-    """Draw what happens to each of `count` images."""
+    """Draw what happens to each of `count` images.
+
+    Args:
+        batch_size: images so far apart get the same draw of the policy, which is then applied to
+            them at once; no two images of a batch do. Default: each image gets its own.
+    """
     padding = augmentation.crop_padding
     offsets = torch.randint(0, 2 * padding + 1, (2, count), generator=generator)
     uniform = torch.rand(6, count, generator=generator)
     low, high = augmentation.scale
+    seeds = torch.randint(0, 2**31, (batch_size or count,), generator=generator)
     return Draws(
         top=offsets[0],
         left=offsets[1],
@@ -75,26 +98,23 @@ def draw_augmentation(
         scale=low + (high - low) * uniform[3],
         hole_top=uniform[4],
         hole_left=uniform[5],
+        policy=seeds[torch.arange(count) % len(seeds)],
     )
 
 
-def augment(
-    images: Tensor, augmentation: Augmentation, draws: Draws, *, seed: int | None = None
-) -> Tensor:
-    """Crop, mirror, turn, and apply the policy; uint8 `[N, S, S, 3]` -> the same shape.
-
-    The cutout is not in here: it greys out after normalisation, see `cut_out`.
+def augment(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
+    """Crop, mirror, turn, apply the policy and cut out; uint8 `[N, S, S, 3]` -> the same shape.
 
     Args:
-        images: `[N, S, S, 3]`. draws: of the same images.
-        seed: of the policy; needed where there is one.
+        images: `[N, S, S, 3]`. draws: of the same images, on their device.
     """
     images = crop(images, draws, crop_padding=augmentation.crop_padding)
     if augmentation.turns:
         images = turn(images, angles=draws.angle, scales=draws.scale)
     if augmentation.policy is not None:
-        assert seed is not None
-        images = apply_policy(images, augmentation.policy, seed=seed)
+        images = apply_policy(images, augmentation.policy, seeds=draws.policy)
+    if augmentation.cutout:
+        images = cut_out(images, draws, side=augmentation.cutout, color=augmentation.cutout_color)
     return images
 
 
@@ -108,8 +128,8 @@ def crop(images: Tensor, draws: Draws, *, crop_padding: int) -> Tensor:
     steps = torch.arange(side, device=images.device)
 
     def indices(first: Tensor, mirror: Tensor) -> Tensor:
-        mirrored = torch.where(mirror.to(images.device)[:, None], steps.flip(0), steps)
-        return first.to(images.device)[:, None] + mirrored  # [N, S]
+        mirrored = torch.where(mirror[:, None], steps.flip(0), steps)
+        return first[:, None] + mirrored  # [N, S]
 
     rows = indices(draws.top, draws.upside_down)
     columns = indices(draws.left, draws.flip)
@@ -141,15 +161,17 @@ def image_policy(
     auto: str | None,
     *,
     color_jitter: tuple[float, float, float, float],
-    mean: tuple[float, float, float],
-) -> Any | None:
-    """Return a function of a PIL image that jitters colours, then applies the policy `auto`.
+    color: tuple[int, int, int],
+) -> Policy | None:
+    """Return what jitters colours, then applies a policy; uint8 `[N, 3, S, S]` -> the same shape.
+
+    It draws once for all its images, from torch's global generator.
 
     Args:
         auto: timm's name of a RandAugment (`rand-...`) or AutoAugment policy, `cifar10` for the
             AutoAugment policy that was found on CIFAR-10 (torchvision's), or None.
         color_jitter: largest change of brightness, contrast, saturation, hue; zeros: none.
-        mean: channel means in 0..1; the colour of what moves in from outside.
+        color: of what moves in from outside.
     """
     if auto is None and not any(color_jitter):
         return None
@@ -157,40 +179,56 @@ def image_policy(
     from torchvision.transforms.v2 import AutoAugment, AutoAugmentPolicy, ColorJitter, Compose
 
     parts: list[Any] = [ColorJitter(*color_jitter)] if any(color_jitter) else []
-    color = tuple(round(255 * channel) for channel in mean)
     if auto == "cifar10":
         parts.append(AutoAugment(AutoAugmentPolicy.CIFAR10, fill=list(color)))
     elif auto:
         make = rand_augment_transform if auto.startswith("rand") else auto_augment_transform
-        parts.append(make(auto, {"img_mean": color}))
-    return Compose(parts)
+        parts.append(partial(_picture_by_picture, make(auto, {"img_mean": color})))
+    policy: Policy = Compose(parts) if len(parts) > 1 else parts[0]
+    return policy
 
 
-def apply_policy(images: Tensor, policy: Any, *, seed: int) -> Tensor:
-    """Apply a policy image by image; uint8 `[N, S, S, 3]` -> the same shape.
+def _picture_by_picture(policy: Callable[[Image.Image], Image.Image], images: Tensor) -> Tensor:
+    """Apply one of timm's policies, which know PIL images alone and draw from Python and NumPy."""
+    seed = int(torch.randint(0, 2**31, ()))
+    pictures = []
+    for image in images.permute(0, 2, 3, 1).cpu().numpy():
+        random.seed(seed)
+        np.random.seed(seed)
+        pictures.append(np.asarray(policy(Image.fromarray(image))))
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(images.device)
 
-    timm and torchvision draw from the global generators, which are set to `seed` before.
+
+def apply_policy(images: Tensor, policy: Policy, *, seeds: Tensor) -> Tensor:
+    """Apply a policy to all images of a seed at once; uint8 `[N, S, S, 3]` -> the same shape.
+
+    Args:
+        images: `[N, S, S, 3]`. seeds: int64 `[N]`.
     """
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-    pictures = [np.asarray(policy(Image.fromarray(image))) for image in images.cpu().numpy()]
-    return torch.from_numpy(np.stack(pictures)).to(images.device)
+    changed = torch.empty_like(images)
+    order = seeds.cpu().argsort()
+    values, counts = torch.unique(seeds.cpu(), return_counts=True)
+    members = torch.split(order.to(images.device), counts.tolist())
+    for seed, group in zip(values.tolist(), members, strict=True):
+        torch.manual_seed(seed)
+        changed[group] = policy(images[group].permute(0, 3, 1, 2).contiguous()).permute(0, 2, 3, 1)
+    return changed
 
 
-def cut_out(inputs: Tensor, draws: Draws, *, side: int) -> Tensor:
-    """Set a square of each normalised image to 0, the mean colour; `[N, 3, S, S]`.
+def cut_out(images: Tensor, draws: Draws, *, side: int, color: tuple[int, int, int]) -> Tensor:
+    """Paint a square of each image over; uint8 `[N, S, S, 3]` -> the same shape.
 
     The centre may lie anywhere in the image, so that the square may stick out.
 
     Source: DeVries & Taylor, Cutout (2017), section 3.2.
     """
-    size = inputs.shape[2]
-    steps = torch.arange(size, device=inputs.device)
+    size = images.shape[1]
+    steps = torch.arange(size, device=images.device)
 
     def inside(centre: Tensor) -> Tensor:
-        first = (centre.to(inputs.device) * size).long()[:, None] - side // 2
+        first = (centre * size).long()[:, None] - side // 2
         return (steps >= first) & (steps < first + side)  # [N, S]
 
     hole = inside(draws.hole_top)[:, :, None] & inside(draws.hole_left)[:, None, :]
-    return inputs.masked_fill(hole[:, None], 0.0)
+    paint = torch.tensor(color, dtype=torch.uint8, device=images.device)
+    return torch.where(hole[..., None], paint, images)

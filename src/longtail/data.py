@@ -44,9 +44,9 @@ class ImageStore:
         return len(self.labels)
 
     @property
-    def nbytes(self) -> int:
-        """Memory in bytes that all images take once decoded."""
-        return len(self) * self.size * self.size * 3
+    def image_bytes(self) -> int:
+        """Memory in bytes that an image takes once decoded."""
+        return self.size * self.size * 3
 
     def make_resident(self, device: torch.device) -> None:
         """Decode every image once and keep them on `device`."""

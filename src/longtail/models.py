@@ -1,7 +1,7 @@
 """Backbones: images in, features out."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -256,10 +256,18 @@ def normalize(
     images: Tensor, *, mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> Tensor:
     """Turn uint8 `[N, S, S, 3]` into float32 `[N, 3, S, S]`, `(x / 255 - mean) / std` a channel."""
-    scale = 1 / (255 * torch.tensor(std, device=images.device))
-    shift = torch.tensor(mean, device=images.device) / torch.tensor(std, device=images.device)
+    scale, shift = _scale_and_shift(tuple(mean), tuple(std), images.device)
     # The permuted view of a dense NHWC tensor is channels_last, the layout that convolutions want.
     return (images * scale - shift).permute(0, 3, 1, 2)
+
+
+@lru_cache
+def _scale_and_shift(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Put the constants on the device once: copying them in every step would be waiting for it."""
+    means, deviations = torch.tensor(mean), torch.tensor(std)
+    return (1 / (255 * deviations)).to(device), (means / deviations).to(device)
 
 
 def inference_device() -> torch.device:

@@ -1,7 +1,19 @@
 """Random generators that depend only on the place of use: a resumed run needs no state."""
 
+from enum import IntEnum
+
 import numpy as np
 import torch
+
+
+class Use(IntEnum):
+    """What the random numbers of a place are for, so that no two uses share a stream."""
+
+    ORDER = 0
+    AUGMENTATION = 1
+    MIXING = 2
+    NOISE = 3
+    SHIFT = 4
 
 
 def mixed_seed(seed: int, *place: int) -> int:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from longtail.augment import Augmentation, augment, cut_out, draw_augmentation
+from longtail.batches import Batch, Batching, Epoch
 from longtail.checkpoint import (
     TrainingState,
     load_checkpoint,
@@ -26,19 +25,15 @@ from longtail.errors import LongtailError
 from longtail.losses.table import SampleLoss
 from longtail.losses.weights import Reduction
 from longtail.metrics import balanced_accuracy
-from longtail.mixing import mix
 from longtail.models import Network, freeze, normalize, rest
 from longtail.optimization import ascend, still_statistics
 from longtail.progress import progress
-from longtail.randomness import generator_at, mixed_seed
+from longtail.randomness import Use, generator_at, mixed_seed
 from longtail.sampling import draw, sampling_probabilities
 
 log = logging.getLogger(__name__)
 
 AfterEpoch = Callable[[list[dict[str, float]]], None]
-
-# What a place's random numbers are for, so that no two uses share a stream.
-ORDER, CROPS, MIXUP, NOISE, POLICY, SHIFT = range(6)
 
 
 @dataclass(frozen=True)
@@ -46,36 +41,17 @@ class Recipe:
     """What a run is made of; what changes over the run is a function of the place in it."""
 
     epochs: int
-    batch_size: int  # images a step, over all processes
-    seed: int
+    batching: Batching
     num_classes: int  # C; further logits, of super-classes, come after the first C
     present: Tensor  # bool [C], classes with training images; no other one is ever predicted
     loss: SampleLoss
-    order: Callable[[int, torch.Generator], Tensor]  # epoch -> positions of its images
     class_weights: Callable[[int], Tensor]  # epoch -> [C]
     reduction: Reduction
     learning_rate: Callable[[int, int], float]  # step, total steps -> rate
     frozen_groups: Callable[[int], int]  # epoch -> layer groups of the backbone that rest
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    augmentation: Augmentation
-    mixup_alpha: float
-    cutmix_alpha: float
     sam_rho: float | None
     early_stopping: int | None
     precision: torch.dtype
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A rank's part of a batch, ready for the network; without mixing `share` is 1."""
-
-    inputs: Tensor  # [n, 3, S, S]
-    labels: Tensor  # [n]
-    partners: Tensor  # [n], whose labels count with 1 - share
-    share: float
-    weights: Tensor  # [C]
-    total: float  # what the sum of weighted losses over all ranks is divided by
 
 
 @dataclass(frozen=True)
@@ -164,7 +140,8 @@ class Trainer:
             norm.reset_running_stats()
             norm.momentum = None  # the plain average of all batches
         self.network.train()
-        place = generator_at(self.recipe.seed, SHIFT)
+        how = self.recipe.batching
+        place = generator_at(how.seed, Use.SHIFT)
         balanced = draw(
             train.labels,
             sampling_probabilities(torch.bincount(train.labels), q=0.0),
@@ -172,12 +149,12 @@ class Trainer:
             generator=place,
         )
         with torch.no_grad():
-            batches = torch.split(balanced, self.recipe.batch_size)
+            batches = torch.split(balanced, how.batch_size)
             if len(batches) > 1 and len(batches[-1]) < 2:  # one image has no variance
                 batches = batches[:-1]
             for images in train.stream(batches):
                 pixels = images.to(self.world.device)
-                self.network(normalize(pixels, mean=self.recipe.mean, std=self.recipe.std))
+                self.network(normalize(pixels, mean=how.mean, std=how.std))
         self.world.synchronize_buffers(self.network)
         numbers = self._evaluate(self.network, val)
         weights = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
@@ -193,27 +170,18 @@ class Trainer:
         One that should stop after the last step stops in the next epoch.
         """
         self._thaw()
-        batches = self._epoch_batches()
-        weights = self.recipe.class_weights(self.state.epoch)
-        shares = [batch[self.world.share(batch)] for batch in batches[self.state.step :]]
-        title = f"epoch {self.state.epoch + 1}/{self.recipe.epochs}"
-        with progress(total=sum(map(len, batches)), what=title) as bar:
-            bar.update(sum(map(len, batches[: self.state.step])))
-            for images, batch in zip(train.stream(shares), batches[self.state.step :], strict=True):
-                self._train_step(images, train.labels[batch], weights, len(batches))
-                bar.update(len(batch))
+        state = self.state
+        epoch = Epoch(self.recipe.batching, train, number=state.epoch, processes=self.world)
+        weights = self.recipe.class_weights(state.epoch).to(self.world.device)
+        title = f"epoch {state.epoch + 1}/{self.recipe.epochs}"
+        with progress(total=epoch.images(), what=title) as bar:
+            bar.update(epoch.images(until=state.step))
+            for batch in epoch.batches(start=state.step):
+                self._train_step(batch, weights, len(epoch))
+                bar.update(len(batch.all_labels))
                 if self.world.sum(torch.tensor([float(should_stop())]))[0] > 0:
-                    return self.state.step == len(batches)
+                    return state.step == len(epoch)
         return True
-
-    def _epoch_batches(self) -> list[Tensor]:
-        """Positions of each batch; a rest too small for BatchNorm on every rank is left out."""
-        place = generator_at(self.recipe.seed, ORDER, self.state.epoch)
-        order = self.recipe.order(self.state.epoch, place)
-        batches = list(torch.split(order, self.recipe.batch_size))
-        if len(batches) > 1 and len(batches[-1]) < 2 * self.world.size:
-            batches.pop()
-        return batches
 
     def _thaw(self) -> None:
         """Set which layers train in this epoch."""
@@ -227,71 +195,41 @@ class Trainer:
         self.network.train()
         rest(self.network.backbone)
 
-    def _train_step(
-        self, images: Tensor, batch_labels: Tensor, weights: Tensor, steps_per_epoch: int
-    ) -> None:
+    def _train_step(self, batch: Batch, weights: Tensor, steps_per_epoch: int) -> None:
         recipe, state = self.recipe, self.state
         step = state.epoch * steps_per_epoch + state.step
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.learning_rate(step, recipe.epochs * steps_per_epoch)
-        batch = self._prepare(images.to(self.world.device), batch_labels, weights)
-        loss, logits = self._backward(batch)
+        loss, logits = self._backward(batch, weights)
         if recipe.sam_rho is not None:
             descend = ascend(self.network, rho=recipe.sam_rho)
             with still_statistics(self.network):
-                self._backward(batch)
+                self._backward(batch, weights)
             descend()
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.network, step=step + 1)
         hits = (self._predict(logits) == batch.labels).sum()
-        self.running[0] += loss.double() / self.world.size * len(batch_labels)
+        self.running[0] += loss.double() / self.world.size * len(batch.all_labels)
         self.running[1] += hits
         self.running[2] += len(batch.labels)
         state.step += 1
 
-    def _prepare(self, images: Tensor, batch_labels: Tensor, weights: Tensor) -> Batch:
-        """Augment, normalise and mix this rank's images of a batch."""
-        recipe, place = self.recipe, (self.state.epoch, self.state.step)
-        part = self.world.share(batch_labels)
-        drawn = draw_augmentation(
-            recipe.augmentation,
-            len(batch_labels),
-            generator=generator_at(recipe.seed, CROPS, *place),
-        )[part]
-        seed = mixed_seed(recipe.seed, POLICY, *place, self.world.rank)
-        images = augment(images, recipe.augmentation, drawn, seed=seed)
-        inputs = normalize(images, mean=recipe.mean, std=recipe.std)
-        if recipe.augmentation.cutout:
-            inputs = cut_out(inputs, drawn, side=recipe.augmentation.cutout)
-        partners, share = torch.arange(len(inputs)), 1.0
-        if recipe.mixup_alpha or recipe.cutmix_alpha:
-            inputs, partners, share = mix(
-                inputs,
-                mixup_alpha=recipe.mixup_alpha,
-                cutmix_alpha=recipe.cutmix_alpha,
-                generator=np.random.default_rng(mixed_seed(recipe.seed, MIXUP, *place)),
-            )
-        by_weight = recipe.reduction == "weighted_mean"
-        total = float(weights[batch_labels].sum()) if by_weight else float(len(batch_labels))
-        device = self.world.device
-        return Batch(
-            inputs, batch_labels[part].to(device), partners, share, weights.to(device), total
-        )
-
-    def _backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _backward(self, batch: Batch, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Set the gradients; return this rank's loss, which the ranks average, and its logits."""
-        recipe, place = self.recipe, (self.state.epoch, self.state.step)
-        torch.manual_seed(mixed_seed(recipe.seed, NOISE, *place, self.world.rank))
+        place = (self.state.epoch, self.state.step, self.world.rank)
+        torch.manual_seed(mixed_seed(self.recipe.batching.seed, Use.NOISE, *place))
         with self._autocast():
             logits: Tensor = self.forward(batch.inputs)
         scores = logits.float()
-        summed = batch.share * self._summed_loss(scores, batch.labels, batch.weights)
+        summed = batch.share * self._summed_loss(scores, batch.labels, weights)
         if batch.share < 1:
             other = batch.labels[batch.partners]
-            summed = summed + (1 - batch.share) * self._summed_loss(scores, other, batch.weights)
+            summed = summed + (1 - batch.share) * self._summed_loss(scores, other, weights)
         # DDP averages the gradients over the ranks; the mean is over the batch of all of them.
-        loss = summed * (self.world.size / batch.total)
+        by_weight = self.recipe.reduction == "weighted_mean"
+        total = weights[batch.all_labels].sum() if by_weight else len(batch.all_labels)
+        loss = summed * self.world.size / total
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         return loss.detach(), scores.detach()
@@ -333,10 +271,9 @@ class Trainer:
         network.eval()
         mine = torch.arange(len(val))[self.world.share(val.labels)]
         logits = []
-        for images in val.stream(torch.split(mine, 4 * self.recipe.batch_size)):
-            inputs = normalize(
-                images.to(self.world.device), mean=self.recipe.mean, std=self.recipe.std
-            )
+        how = self.recipe.batching
+        for images in val.stream(torch.split(mine, 4 * how.batch_size)):
+            inputs = normalize(images.to(self.world.device), mean=how.mean, std=how.std)
             with self._autocast():
                 logits.append(network(inputs).float().cpu())
         scores = self.world.gather(torch.cat(logits))  # [N, C]

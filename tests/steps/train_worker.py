@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from longtail.artifacts import Images, Split
 from longtail.augment import Augmentation
+from longtail.batches import Batching
 from longtail.data import ImageStore
 from longtail.distributed import world
 from longtail.losses.softmax import cross_entropy
@@ -28,21 +29,23 @@ def main(images: Path, split: Path, out: Path) -> None:
     network = Network(backbone, nn.Linear(16, 3))
     recipe = Recipe(
         epochs=3,
-        batch_size=7,
-        seed=1,
+        batching=Batching(
+            batch_size=7,
+            seed=1,
+            order=lambda epoch, generator: torch.randperm(len(train), generator=generator),
+            augmentation=Augmentation(crop_padding=1),
+            mixup_alpha=0.0,
+            cutmix_alpha=0.0,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+        ),
         num_classes=3,
         present=torch.ones(3, dtype=torch.bool),
         loss=cross_entropy,
-        order=lambda epoch, generator: torch.randperm(len(train), generator=generator),
         class_weights=lambda epoch: torch.tensor([1.0, 2.0, 4.0]),
         reduction="weighted_mean",
         learning_rate=lambda step, total: 0.1,
         frozen_groups=lambda epoch: 0,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-        augmentation=Augmentation(crop_padding=1),
-        mixup_alpha=0.0,
-        cutmix_alpha=0.0,
         sam_rho=None,
         early_stopping=None,
         precision=torch.float32,
@@ -60,7 +63,7 @@ def main(images: Path, split: Path, out: Path) -> None:
         trainer = Trainer(recipe, network, optimizer, processes)
         trainer.fit(train, val, checkpoint=out / "checkpoint.pt", key="worker")
         save_file(
-            {**network.state_dict(), **{f"seen.{step}": part for step, part in enumerate(seen)}},
+            {**network.state_dict(), **{f"seen.{epoch}": part for epoch, part in enumerate(seen)}},
             out / f"rank{processes.rank}.safetensors",
         )
 

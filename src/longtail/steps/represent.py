@@ -133,7 +133,7 @@ def _store(config: RepresentConfig, images: Path, table: Path, processes: World)
     store = ImageStore(Images(images), table, size=config.image_size)
     if len(store) == 0:
         raise LongtailError(f"{table} has no images; change the split so that it gets some")
-    if store.nbytes <= config.resident_gigabytes * 1e9:
+    if len(store) * store.image_bytes <= config.resident_gigabytes * 1e9:
         store.make_resident(processes.device)
     return store
 

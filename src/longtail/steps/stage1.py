@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from longtail.augment import Augmentation, image_policy
+from longtail.batches import Batching
 from longtail.config.training import SIGMOID_LOSSES, RepresentConfig
 from longtail.data import ImageStore
 from longtail.distributed import World
@@ -110,31 +111,37 @@ def _recipe(
     frozen = layer_group_count(network.backbone) if everything else int(config.frozen_groups)
     return Recipe(
         epochs=config.epochs,
-        batch_size=config.batch_size,
-        seed=config.seed,
+        batching=_batching(config, labels, len(counts)),
         num_classes=len(counts),
         present=counts > 0,
         loss=_loss(config, description, processes.device),
-        order=lambda epoch, generator: epoch_order(
-            _sampler(config, epoch),
-            labels,
-            num_classes=len(counts),
-            epoch=epoch,
-            epochs=config.epochs,
-            generator=generator,
-        ),
         class_weights=partial(_class_weights, config, counts),
         reduction=config.reweighting.reduction if config.reweighting else "batch_mean",
         learning_rate=partial(_learning_rate, config),
         frozen_groups=partial(_frozen_groups, config, frozen),
-        mean=config.mean,
-        std=config.std,
-        augmentation=_augmentation(config),
-        mixup_alpha=config.augment.mixup_alpha,
-        cutmix_alpha=config.augment.cutmix_alpha,
         sam_rho=config.sam_rho,
         early_stopping=config.early_stopping,
         precision=working_precision(config.precision, processes.device),
+    )
+
+
+def _batching(config: RepresentConfig, labels: Tensor, num_classes: int) -> Batching:
+    return Batching(
+        batch_size=config.batch_size,
+        seed=config.seed,
+        order=lambda epoch, generator: epoch_order(
+            _sampler(config, epoch),
+            labels,
+            num_classes=num_classes,
+            epoch=epoch,
+            epochs=config.epochs,
+            generator=generator,
+        ),
+        augmentation=_augmentation(config),
+        mixup_alpha=config.augment.mixup_alpha,
+        cutmix_alpha=config.augment.cutmix_alpha,
+        mean=config.mean,
+        std=config.std,
     )
 
 
@@ -153,14 +160,17 @@ def _loss(config: RepresentConfig, description: dict[str, Any], device: torch.de
 
 def _augmentation(config: RepresentConfig) -> Augmentation:
     given = config.augment
+    red, green, blue = (round(255 * channel) for channel in config.mean)
+    color = (red, green, blue)
     return Augmentation(
         crop_padding=given.crop_padding,
         horizontal_flip=given.horizontal_flip,
         vertical_flip=given.vertical_flip,
         rotation=given.rotation,
         scale=given.scale,
+        policy=image_policy(given.auto, color_jitter=given.color_jitter, color=color),
         cutout=given.cutout,
-        policy=image_policy(given.auto, color_jitter=given.color_jitter, mean=config.mean),
+        cutout_color=color,
     )
 
 
