@@ -25,14 +25,13 @@ class World:
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Add a small tensor over all ranks."""
+        """Add a small CPU tensor over all ranks."""
         if self.size > 1:
-            values = values.to(self.device)
             dist.all_reduce(values)
-        return values.cpu()
+        return values
 
     def gather(self, values: Tensor) -> Tensor:
-        """Concatenate tensors of all ranks along the first dimension, in rank order."""
+        """Concatenate CPU tensors of all ranks along the first dimension, in rank order."""
         if self.size == 1:
             return values
         parts: list[Any] = [None] * self.size
@@ -59,7 +58,8 @@ def world() -> Iterator[World]:
     if size == 1:
         yield World(0, 1, device)
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # What ranks tell each other beside gradients lies on the CPU: no step has to wait for the GPU.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield World(rank, size, device)
     finally:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ from longtail.randomness import Use, generator_at, mixed_seed
 from longtail.sampling import draw, sampling_probabilities
 
 log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_CHECKPOINTS = 10.0  # one takes as long as several steps of a small network on a GPU
 
 AfterEpoch = Callable[[list[dict[str, float]]], None]
 
@@ -95,6 +98,7 @@ class Trainer:
         self.absent = ~recipe.present.to(world.device)
         self.running = torch.zeros(3, dtype=torch.float64, device=world.device)
         self.best: dict[str, Tensor] = {}
+        self.saved = -math.inf
 
     def fit(
         self,
@@ -117,13 +121,15 @@ class Trainer:
         with stop_on_sigterm() as stop:
             while self.state.epoch < self.recipe.epochs and not self._is_stale():
                 if not self.train_epoch(train, should_stop=lambda: stop.arrived):
+                    self._keep_totals()
                     self._save(checkpoint, key)
                     log.warning("stopped by SIGTERM; run the same command again to go on")
                     raise SystemExit(143)
                 self._finish_epoch(val)
-                # Before the checkpoint: a run killed in between comes by this epoch again.
+                # Before the checkpoint: a run killed in between comes by these epochs again.
                 after_epoch(self.state.history)
-                self._save(checkpoint, key)
+                if time.monotonic() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
+                    self._save(checkpoint, key)
         return Outcome(self.state.best_epoch, self.best, self.state.history)
 
     def shift_statistics(self, outcome: Outcome, train: ImageStore, val: ImageStore) -> Outcome:
@@ -314,11 +320,12 @@ class Trainer:
             self.world.device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16
         )
 
-    def _save(self, path: Path, key: str) -> None:
+    def _keep_totals(self) -> None:
+        """Note the totals of a begun epoch in the state; rank 0 holds those of all ranks."""
         self.state.loss_sum, self.state.correct, self.state.seen = self._totals()
+
+    def _save(self, path: Path, key: str) -> None:
         if self.world.rank > 0:
-            # Rank 0 holds the totals from here on, as it will after a restart.
-            self.state.loss_sum = self.state.correct = self.state.seen = 0.0
             return
         tensors = {
             "network": self.network.state_dict(),
@@ -327,6 +334,7 @@ class Trainer:
             "best": self.best,
         }
         save_checkpoint(path, key=key, state=self.state, tensors=tensors)
+        self.saved = time.monotonic()
 
     def _restore(self, path: Path, key: str) -> None:
         found = load_checkpoint(path, key=key)
