@@ -32,7 +32,7 @@ SIGMOID_LOSSES = ("sigmoid_cross_entropy", "sigmoid_focal")
 
 
 class AugmentConfig(Section):
-    """Training augmentation; vectorised over the batch but for `auto` and `color_jitter`."""
+    """Training augmentation, on the device; timm's policies work image by image on the CPU."""
 
     crop_padding: int = Field(default=4, ge=0, description="Black padding of the random crop.")
     horizontal_flip: bool = Field(default=True, description="Mirror with probability 1/2.")
@@ -43,11 +43,11 @@ class AugmentConfig(Section):
     )
     color_jitter: tuple[NotNegative, NotNegative, NotNegative, HueShift] = Field(
         default=(0.0, 0.0, 0.0, 0.0),
-        description="Largest change of brightness, contrast, saturation, hue; image by image.",
+        description="Largest change of brightness, contrast, saturation, hue.",
     )
     auto: str | None = Field(
         default=None,
-        description="timm policy, e.g. `rand-m9-mstd0.5`, or `cifar10`; works image by image.",
+        description="timm policy, e.g. `rand-m9-mstd0.5`, or `cifar10`, which is faster.",
     )
     cutout: int = Field(default=0, ge=0, description="Side of a greyed-out square, in pixels.")
     mixup_alpha: float = Field(default=0.0, ge=0.0, description="Beta parameter; 0: no mixup.")
