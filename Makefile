@@ -13,7 +13,7 @@ help:  ## List the tasks
 
 install: $(INSTALLED)  ## Install the locked packages and this one into .venv
 
-demo: install  ## Run the whole flow on handwritten digits; about a minute
+demo: install  ## Run the whole flow on handwritten digits; about two minutes
 	@$(BIN)/longtail demo
 
 # In the order of the files: the pipeline's take longest, so they begin.
@@ -33,8 +33,9 @@ lock: install  ## Resolve pyproject.toml into requirements.lock again
 	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --group dev --extra onnx \
 	  --quiet pyproject.toml -o requirements.lock
 
-clean:  ## Remove what runs and tools wrote, the environment excepted
-	rm -rf data models reports mlruns mlflow.db* dvc.lock dvc_plots .dvc/cache .dvc/tmp
+clean:  ## Remove what runs and tools wrote, but for .venv, data/source and dvc.lock
+	find data -mindepth 1 -maxdepth 1 ! -name source -exec rm -rf {} +
+	rm -rf models reports mlruns mlflow.db* dvc_plots .dvc/cache .dvc/tmp
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find src tests bench -name __pycache__ -type d -exec rm -rf {} +
 

@@ -25,6 +25,8 @@ from longtail.errors import LongtailError, missing_files_explained
 from longtail.files import read_json, write_json
 from longtail.io.state import open_state
 
+SUMMARY = "summary"  # what the exit handler keeps beside the records of the steps
+
 log = logging.getLogger(__name__)
 
 
@@ -115,6 +117,8 @@ def records() -> dict[str, dict[str, Any]]:
             file = Path(scratch) / "record.json"
             noted.fetch(name, file)
             found[name.rpartition("/")[2].removesuffix(".json")] = read_json(file)
+    # Of an attempt before, if Kubeflow retries the run under its old name.
+    found.pop(SUMMARY, None)
     return found
 
 

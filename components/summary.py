@@ -25,7 +25,7 @@ def summary(status: dsl.PipelineTaskFinalStatus, summary: Output[Markdown]) -> N
         error=status.error_message or "",
         now=datetime.now(UTC),
     )
-    running.keep("summary", content)
+    running.keep(running.SUMMARY, content)
     Path(summary.path).write_text(summing.markdown(content), encoding="utf-8")
     if os.environ.get("LONGTAIL_WEBHOOK"):
         summing.post(os.environ["LONGTAIL_WEBHOOK"], content)

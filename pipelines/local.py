@@ -12,7 +12,7 @@ from kfp import local
 from kfp.components import load_component_from_text
 
 import components
-from longtail.config.resources import PodConfig, ResourcesConfig
+from longtail.config.resources import GpuPodConfig, PodConfig, ResourcesConfig
 from longtail.errors import LongtailError
 from longtail.files import read_json
 from pipelines.compiling import compiled
@@ -84,10 +84,13 @@ def run(
 
 
 def _resources(image: str) -> ResourcesConfig:
-    pod = PodConfig(image=image, retries=0)
     # What a pod alone has: here the image may be none, and the cache is this user's.
     unset = dict.fromkeys([*_IMAGES, "LONGTAIL_SHARD_CACHE"], "")
-    return ResourcesConfig(cpu=pod, gpu=pod, environment=unset)
+    return ResourcesConfig(
+        cpu=PodConfig(image=image, retries=0),
+        gpu=GpuPodConfig(image=image, retries=0),
+        environment=unset,
+    )
 
 
 @contextlib.contextmanager

@@ -98,3 +98,8 @@ def test_parameters_of_a_sweep_are_those_of_its_methods(tmp_path):
     assert load(tmp_path, text, "classify").adjustment_tau == 1.0
     text = "tau_norm: {stage1_tau: 0.5, apply_to: [stage1]}"
     assert load(tmp_path, text, "tau_norm").stage1_tau == 0.5
+
+
+def test_a_gpu_section_that_says_one_thing_keeps_the_defaults_of_gpus(tmp_path):
+    gpu = load(tmp_path, "resources: {gpu: {accelerators: 1}}", "resources").gpu
+    assert (gpu.image, gpu.memory, gpu.timeout_minutes) == ("longtail:gpu", "8Gi", 1440)

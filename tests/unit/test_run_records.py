@@ -63,6 +63,15 @@ def test_the_costs_of_steps_that_have_ended_are_there_for_the_report(state):
         assert [path.name for path in costs.iterdir()] == ["split.json"]
 
 
+def test_a_run_that_is_retried_does_not_take_its_first_summary_for_a_step(state):
+    with running.recorded("gate"):
+        pass
+    running.keep(running.SUMMARY, {"run": "r1", "state": "FAILED"})
+    assert list(running.records()) == ["gate"]
+    with running.costs() as costs:
+        assert [path.name for path in costs.iterdir()] == ["gate.json"]
+
+
 def test_a_volume_that_cannot_be_written_is_named_before_the_step_starts(tmp_path, monkeypatch):
     """Kubernetes mounts new volumes as root's; the image's user is another."""
     volume = tmp_path / "cache"

@@ -63,6 +63,17 @@ class PodConfig(Section):
         return self.nodes * max(1, self.accelerators)
 
 
+class GpuPodConfig(PodConfig):
+    """What a step asks of a node that a GPU makes faster."""
+
+    image: str = Field(
+        default="longtail:gpu",
+        description="Container image; `submit` wants a digest: name@sha256:...",
+    )
+    memory: Quantity = Field(default="8Gi", description="Requested memory, which is the limit too.")
+    timeout_minutes: Count = Field(default=1440, description="The pod is ended after this.")
+
+
 class ShardCache(Section):
     """Where pods keep the image shards that they fetched from the store."""
 
@@ -82,8 +93,8 @@ class ResourcesConfig(Section):
     """
 
     cpu: PodConfig = Field(default=PodConfig(), description="Steps without a GPU.")
-    gpu: PodConfig = Field(
-        default=PodConfig(image="longtail:gpu", memory="8Gi", timeout_minutes=1440),
+    gpu: GpuPodConfig = Field(
+        default=GpuPodConfig(),
         description="Steps that a GPU makes faster; without `accelerators` they run on CPUs.",
     )
     backoff_seconds: Count = Field(default=30, description="Pause before a retry; then doubled.")

@@ -36,7 +36,7 @@ def export_onnx(model: Path, out: Path) -> float:
         The largest difference from torch, relative to the largest logit, over random images.
 
     Raises:
-        LongtailError: the extra `onnx` is not installed, or the difference is above `TOLERANCE`.
+        LongtailError: packages of ONNX are not installed, or the difference is above `TOLERANCE`.
     """
     try:
         import onnx
@@ -44,7 +44,8 @@ def export_onnx(model: Path, out: Path) -> float:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise LongtailError(
-            f"ONNX needs packages that are not here ({error}); pip install 'longtail[onnx]'"
+            f"ONNX needs packages that are not here ({error}); "
+            "pip install onnx onnxruntime onnxscript"
         ) from None
     facts = read_facts(model / FACTS)
     with pickles_refused():
