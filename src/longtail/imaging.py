@@ -114,13 +114,15 @@ def _open(data: bytes) -> Image.Image:
         raise BadImage("zero bytes")
     try:
         image = Image.open(BytesIO(data), formats=_READERS)
+        if _END_MARKS.get(str(image.format), b"") not in data:
+            raise BadImage("truncated: no end mark")
+        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    except BadImage:
+        raise
     except UnidentifiedImageError:
         raise BadImage("not an image in a known format") from None
     except Exception as error:  # readers raise nearly anything on broken bytes
         raise BadImage(f"unreadable: {error}") from error
-    if _END_MARKS.get(str(image.format), b"") not in data:
-        raise BadImage("truncated: no end mark")
-    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1:
         raise BadImage(f"animated or multi-page: {frames} frames")
     return image

@@ -61,6 +61,11 @@ def train_quota(
     """
     if law is None:
         return available
+    check_none_empty(
+        available,
+        names=names,
+        fix="split.val and split.test take all that they have: lower what these take of a class",
+    )
     largest = law.largest_n_max(available)
     planned = law.counts(n_max or largest)
     fix = f"the most that every class can supply is split.max_per_class {largest}"

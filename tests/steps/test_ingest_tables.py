@@ -258,3 +258,51 @@ def test_official_lists_give_splits_labels_and_names(tmp_path: Path) -> None:
 def test_a_line_without_a_label_is_named(tmp_path: Path) -> None:
     with pytest.raises(LongtailError, match=r"train.txt, line 2: `pictures/2.png` is not"):
         ingest_lists(tmp_path, train="pictures/3.png 0\npictures/2.png\n")
+
+
+def test_columns_that_nobody_asked_for_may_hold_anything(tmp_path: Path) -> None:
+    """Arrow guesses the type of a column from the first megabyte."""
+    many = "".join(f"pictures/2.png,x,{'1' * 1000}\n" for _ in range(2000))
+    text = f"path,label,note\n{many}pictures/3.png,y,see the email\n"
+    table = manifest(run_ingest(tmp_path, listing(tmp_path, "list.csv", text)))
+    assert table["class_name"].value_counts().to_dict() == {"x": 2000, "y": 1}
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    source = listing(tmp_path, "list.csv", "path,label,label\npictures/2.png,x,y\n")
+    with pytest.raises(LongtailError, match=r"list.csv has two columns label; rename one"):
+        run_ingest(tmp_path, source)
+
+
+def test_a_parquet_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    source = hugging_face(tmp_path)
+    file = tmp_path / "in" / "train-0.parquet"
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(LongtailError, match=r"train-0.parquet cannot be read: "):
+        run_ingest(tmp_path, source)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"fine": ["ant",', "classes.json is no JSON: "),
+        ('{"fine": {"ant": 0, "bee": 1, "cat": 2}}', "label column -> list of class names"),
+        ('{"fine": ["ant", "bee", "cat"], "coarse": 3}', "list of class names"),
+    ],
+)
+def test_a_classes_file_that_is_none_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    source = hugging_face(tmp_path)
+    (tmp_path / "in" / "classes.json").write_text(text)
+    with pytest.raises(LongtailError, match=message):
+        run_ingest(tmp_path, source)
+
+
+def test_a_list_may_begin_with_the_mark_of_utf_8_and_must_be_utf_8(tmp_path: Path) -> None:
+    text = "\ufeffpictures/2.png 0\npictures/3.png 1\n"
+    table = manifest(ingest_lists(tmp_path, train=text))
+    assert table["source_path"].tolist() == ["pictures/2.png", "pictures/3.png"]
+    (tmp_path / "again").mkdir()
+    source = split_lists(tmp_path / "again", train="")
+    (Path(source["root"]) / "train.txt").write_bytes("é/0.png 0\n".encode("latin-1"))
+    with pytest.raises(LongtailError, match=r"train.txt is not UTF-8: .*; save it as UTF-8"):
+        run_ingest(tmp_path / "again", source)

@@ -1,5 +1,6 @@
 """What counts as an image, and that every kind of it ends as the same upright RGB picture."""
 
+import contextlib
 import io
 import warnings
 from typing import Any
@@ -160,3 +161,12 @@ def test_an_extension_must_not_contradict_the_content() -> None:
     assert wrong_extension("a/b", "JPEG") is None
     assert wrong_extension("a/b.jpeg.0", "PNG") is None
     assert "PNG" in str(wrong_extension("a/b.jpg", "PNG"))
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "GIF"])
+def test_several_pages_cut_off_anywhere_are_at_worst_a_bad_image(kind: str) -> None:
+    pages = [Image.fromarray(RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)) for _ in range(3)]
+    data = encode(pages[0], kind, save_all=True, append_images=pages[1:])
+    for length in range(len(data)):
+        with contextlib.suppress(BadImage), warnings.catch_warnings(action="ignore"):
+            inspect(data[:length], max_pixels=MANY)

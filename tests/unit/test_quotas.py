@@ -68,3 +68,8 @@ def test_a_class_that_the_law_leaves_empty_is_refused_and_named():
         LongtailError, match=r"1 of 3 classes .*0 training images: cat.*lift_to_one"
     ):
         quotas.train_quota(np.array([100, 30, 25]), law=EXP, n_max=3, names=NAMES)
+
+
+def test_a_class_that_val_and_test_have_emptied_names_them_and_not_the_law():
+    with pytest.raises(LongtailError, match=r"0 training images: cat; split.val and split.test"):
+        quotas.train_quota(np.array([9, 9, 0]), law=EXP, n_max=None, names=NAMES)

@@ -1,6 +1,7 @@
 """Files under a root, in a local directory or in a bucket."""
 
 import os
+import stat
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -59,6 +60,8 @@ class LocalStorage:
         ):
             raise BadImage("a link in the path leaves the root")
         try:
+            if stat.S_ISFIFO(os.stat(full).st_mode):  # nobody may ever write into it
+                raise BadImage("a pipe")
             with open(full, "rb") as file:
                 return file.read()
         except FileNotFoundError:
@@ -84,10 +87,17 @@ class LocalStorage:
         return resolved == self._directory or resolved.startswith(self._directory + os.sep)
 
     def _walk(self, directory: str) -> Iterator[Entry]:
-        with os.scandir(os.path.join(self._directory, directory)) as found:
-            below = [
-                (e.name + "/" if e.is_dir(follow_symlinks=False) else e.name, e) for e in found
-            ]
+        full = os.path.join(self._directory, directory)
+        try:
+            with os.scandir(full) as found:
+                below = [
+                    (e.name + "/" if e.is_dir(follow_symlinks=False) else e.name, e) for e in found
+                ]
+        except OSError as error:
+            raise LongtailError(
+                f"{full} cannot be read: {error.strerror}; give this user the right to, or move it "
+                "out of the source"
+            ) from None
         if directory and not below:
             yield Entry(directory, 0, "empty")
         # With the slash, walking gives the order of whole paths, in which a bucket is listed, too.

@@ -56,13 +56,16 @@ def _columns(source: ListingSource) -> list[str]:
 
 
 def _csv_batches(source: ListingSource, table: Path) -> Iterator[pa.RecordBatch]:
+    text = {name: pa.string() for name in _columns(source)}
+    with csv.open_csv(table, convert_options=csv.ConvertOptions(column_types=text)) as reader:
+        _check_columns(source, reader.schema)
     convert = csv.ConvertOptions(
-        column_types={name: pa.string() for name in _columns(source)},
+        column_types=text,
+        include_columns=list(text),  # of others, a later value may be of another type
         strings_can_be_null=True,
         null_values=[""],  # `NA` may be the name of a class
     )
     with csv.open_csv(table, convert_options=convert) as reader:
-        _check_columns(source, reader.schema)
         yield from reader
 
 
@@ -79,6 +82,8 @@ def _check_columns(source: ListingSource, schema: pa.Schema) -> None:
                 f"Column {column} is not in {source.table}, which has {', '.join(schema.names)}. "
                 "Set the *_column names of ingest.source"
             )
+        if schema.names.count(column) > 1:
+            raise LongtailError(f"{source.table} has two columns {column}; rename one")
 
 
 def _rows(source: ListingSource, batch: pa.RecordBatch) -> Iterator[Row]:

@@ -1,6 +1,7 @@
 """Parquet files with encoded images and labels, as Hugging Face data sets are laid out."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,14 @@ def collect(source: ParquetSource, connect: Connect) -> Collection:
     storage = connect(source.root)
     files = [(split, name, storage.local_file(name)) for split, name in _matches(source, storage)]
     for _, name, file in files:
-        _check_columns(source, name, pq.read_schema(file))
+        with _explained(name):
+            _check_columns(source, name, pq.read_schema(file))
     names = _class_names(source, storage)
 
     def rows(images: bool) -> Iterator[Row]:
         for split, name, file in files:
-            yield from _rows(source, file, name=name, split=split, images=images)
+            with _explained(name):
+                yield from _rows(source, file, name=name, split=split, images=images)
 
     return collect_rows(
         rows,
@@ -51,6 +54,15 @@ def collect(source: ParquetSource, connect: Connect) -> Collection:
         super_names=names.get(source.super_label_column or ""),
         text=False,
     )
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn what Arrow says of a broken file into an error that names the file."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise LongtailError(f"{name} cannot be read: {error}") from error
 
 
 def _matches(source: ParquetSource, storage: Storage) -> list[tuple[str | None, str]]:
@@ -116,13 +128,20 @@ def _is_string(kind: pa.DataType) -> bool:
 def _class_names(source: ParquetSource, storage: Storage) -> dict[str, list[str]]:
     if source.classes_file is None:
         return {}
-    content = read_json(storage.local_file(source.classes_file))
-    if not isinstance(content, dict) or source.label_column not in content:
+    file = storage.local_file(source.classes_file)
+    try:
+        content = read_json(file)
+    except ValueError as error:
+        raise LongtailError(f"{source.classes_file} is no JSON: {error}") from None
+    columns = [c for c in (source.label_column, source.super_label_column) if c is not None]
+    given = content if isinstance(content, dict) else {}
+    named = [column for column in columns if column in given]
+    if source.label_column not in named or not all(isinstance(given[c], list) for c in named):
         raise LongtailError(
             f"{source.classes_file} must be a JSON object with the key {source.label_column}: "
             "label column -> list of class names"
         )
-    return {column: [str(name) for name in names] for column, names in content.items()}
+    return {column: [str(name) for name in given[column]] for column in named}
 
 
 def _rows(

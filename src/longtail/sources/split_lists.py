@@ -51,7 +51,11 @@ def _rows(file: Path, *, name: str, split: str) -> Iterator[Row]:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield number, line.strip().replace("\t", " ")
+    # Some editors put a mark of UTF-8 at the start.
+    with file.open(encoding="utf-8-sig") as lines:
+        try:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield number, line.strip().replace("\t", " ")
+        except UnicodeDecodeError as error:
+            raise LongtailError(f"{file} is not UTF-8: {error}; save it as UTF-8") from None
