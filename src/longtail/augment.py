@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 Policy = Callable[[Tensor], Tensor]
@@ -25,6 +25,7 @@ class Augmentation:
         rotation: degrees; an angle is drawn from -rotation..rotation.
         scale: an enlargement is drawn from this range.
         policy: what `image_policy` gives.
+        policy_at_once: images may share a draw of the policy, which is then applied to all of them.
         cutout: side in pixels of a square that is painted over; 0: none.
         cutout_color: of that square.
     """
@@ -35,6 +36,7 @@ class Augmentation:
     rotation: float = 0.0
     scale: tuple[float, float] = (1.0, 1.0)
     policy: Policy | None = None
+    policy_at_once: bool = True
     cutout: int = 0
     cutout_color: tuple[int, int, int] = (0, 0, 0)
 
@@ -81,14 +83,15 @@ def draw_augmentation(
     """Draw what happens to each of `count` images.
 
     Args:
-        batch_size: images so far apart get the same draw of the policy, which is then applied to
-            them at once; no two images of a batch do. Default: each image gets its own.
+        batch_size: images so far apart share a draw of the policy if it works on many at once; no
+            two images of a batch do. Default: each image gets its own.
     """
     padding = augmentation.crop_padding
     offsets = torch.randint(0, 2 * padding + 1, (2, count), generator=generator)
     uniform = torch.rand(6, count, generator=generator)
     low, high = augmentation.scale
-    seeds = torch.randint(0, 2**31, (batch_size or count,), generator=generator)
+    different = batch_size if batch_size and augmentation.policy_at_once else count
+    seeds = torch.randint(0, 2**31, (different,), generator=generator)
     return Draws(
         top=offsets[0],
         left=offsets[1],
@@ -182,10 +185,24 @@ def image_policy(
     if auto == "cifar10":
         parts.append(AutoAugment(AutoAugmentPolicy.CIFAR10, fill=list(color)))
     elif auto:
-        make = rand_augment_transform if auto.startswith("rand") else auto_augment_transform
-        parts.append(partial(_picture_by_picture, make(auto, {"img_mean": color})))
+        made: Any
+        if auto.startswith("rand"):
+            made = rand_augment_transform(auto, {"img_mean": color})
+            operations = made.ops
+        else:
+            made = auto_augment_transform(auto, {"img_mean": color})
+            operations = [operation for pair in made.policy for operation in pair]
+        for operation in operations:
+            if operation.name.startswith("Posterize"):
+                operation.aug_fn = _posterize
+        parts.append(partial(_picture_by_picture, made))
     policy: Policy = Compose(parts) if len(parts) > 1 else parts[0]
     return policy
+
+
+def _posterize(picture: Image.Image, bits: int, **_: Any) -> Image.Image:
+    """Keep so many bits a channel; timm asks for 0 too, which Pillow refuses."""
+    return ImageOps.posterize(picture, max(1, bits)) if bits < 8 else picture
 
 
 def _picture_by_picture(policy: Callable[[Image.Image], Image.Image], images: Tensor) -> Tensor:
@@ -203,12 +220,12 @@ def apply_policy(images: Tensor, policy: Policy, *, seeds: Tensor) -> Tensor:
     """Apply a policy to all images of a seed at once; uint8 `[N, S, S, 3]` -> the same shape.
 
     Args:
-        images: `[N, S, S, 3]`. seeds: int64 `[N]`.
+        images: `[N, S, S, 3]`. seeds: int64 `[N]`, on the same device.
     """
     changed = torch.empty_like(images)
-    order = seeds.cpu().argsort()
-    values, counts = torch.unique(seeds.cpu(), return_counts=True)
-    members = torch.split(order.to(images.device), counts.tolist())
+    order = seeds.argsort()
+    values, counts = torch.unique(seeds, return_counts=True)
+    members = torch.split(order, counts.tolist())
     for seed, group in zip(values.tolist(), members, strict=True):
         torch.manual_seed(seed)
         changed[group] = policy(images[group].permute(0, 3, 1, 2).contiguous()).permute(0, 2, 3, 1)

@@ -99,7 +99,9 @@ class Epoch:
     def _augmented(self, shares: list[Tensor]) -> Iterator[Tensor]:
         """Yield the images of each share on the device, uint8 `[n, S, S, 3]`."""
         device = self.processes.device
-        at_once = max(1, _AT_ONCE // (self.train.image_bytes * self.batching.batch_size))
+        # Images that are still to be read and decoded are wanted batch by batch.
+        size = self.train.image_bytes * self.batching.batch_size
+        at_once = max(1, _AT_ONCE // size) if self.train.is_resident else 1
         groups = [shares[first : first + at_once] for first in range(0, len(shares), at_once)]
         stored = self.train.stream(self._order[torch.cat(group)] for group in groups)
         for group, pixels in zip(groups, stored, strict=True):

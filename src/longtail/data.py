@@ -48,6 +48,11 @@ class ImageStore:
         """Memory in bytes that an image takes once decoded."""
         return self.size * self.size * 3
 
+    @property
+    def is_resident(self) -> bool:
+        """Whether all images are decoded and in memory."""
+        return self._resident is not None
+
     def make_resident(self, device: torch.device) -> None:
         """Decode every image once and keep them on `device`."""
         pixels = torch.empty((len(self), self.size, self.size, 3), dtype=torch.uint8)

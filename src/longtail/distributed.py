@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from longtail.errors import LongtailError
+
 
 @dataclass(frozen=True)
 class World:
@@ -52,7 +54,13 @@ def world() -> Iterator[World]:
     rank = int(os.environ.get("RANK", "0"))
     device = torch.device("cpu")
     if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        place, devices = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if place >= devices:
+            raise LongtailError(
+                f"torchrun started more processes than this machine has GPUs, {devices}; give it "
+                f"--nproc-per-node={devices}"
+            )
+        device = torch.device("cuda", place)
         torch.cuda.set_device(device)
         torch.backends.cudnn.deterministic = True  # or a run that is made again ends elsewhere
     if size == 1:

@@ -14,6 +14,7 @@ class Use(IntEnum):
     MIXING = 2
     NOISE = 3
     SHIFT = 4
+    VIEW = 5
 
 
 def mixed_seed(seed: int, *place: int) -> int:

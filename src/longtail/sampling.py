@@ -174,7 +174,7 @@ def _by_class(labels: Tensor, num_classes: int) -> tuple[Tensor, ...]:
 
 def _cycle(values: Tensor, length: int, generator: torch.Generator) -> Tensor:
     """Permutations of `values`, one after the other, cut to `length`."""
-    rounds = -(-length // len(values))
+    rounds = -(-length // max(1, len(values)))
     parts = [values[torch.randperm(len(values), generator=generator)] for _ in range(rounds)]
     return torch.cat(parts)[:length] if parts else values[:0]
 

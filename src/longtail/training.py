@@ -207,6 +207,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.learning_rate(step, recipe.epochs * steps_per_epoch)
         loss, logits = self._backward(batch, weights)
+        # Now: of a compiled network on a GPU, the next pass overwrites the logits.
+        hits = (self._predict(logits) == batch.labels).sum()
         if recipe.sam_rho is not None:
             descend = ascend(self.network, rho=recipe.sam_rho)
             with still_statistics(self.network):
@@ -215,7 +217,6 @@ class Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.network, step=step + 1)
-        hits = (self._predict(logits) == batch.labels).sum()
         self.running[0] += loss.double() / self.world.size * len(batch.all_labels)
         self.running[1] += hits
         self.running[2] += len(batch.labels)

@@ -5,7 +5,7 @@ import torch
 
 from longtail import batches
 from longtail.artifacts import Images, Split
-from longtail.augment import Augmentation, image_policy
+from longtail.augment import Augmentation, draw_augmentation, image_policy
 from longtail.batches import Batching, Epoch
 from longtail.data import ImageStore
 from longtail.distributed import World
@@ -19,7 +19,9 @@ JITTER = (0.4, 0.4, 0.4, 0.1)
 @pytest.fixture(scope="module")
 def train(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     images, split = write_artifacts(tmp_path_factory.mktemp("batches"), digits())
-    return ImageStore(Images(images), Split(split).train, size=8)  # 21 images
+    store = ImageStore(Images(images), Split(split).train, size=8)  # 21 images
+    store.make_resident(CPU)
+    return store
 
 
 def epoch(train: ImageStore, auto: str | None = "cifar10", *, size=4, rank=0, ranks=1) -> Epoch:
@@ -78,3 +80,24 @@ def test_a_rest_too_small_for_batch_norm_on_every_process_is_left_out(train, siz
 def test_labels_are_those_of_the_images_in_their_order(train):
     drawn = torch.cat([batch.labels for batch in epoch(train, size=7).batches()])
     assert torch.bincount(drawn).tolist() == torch.bincount(train.labels).tolist()
+
+
+def test_images_that_have_to_be_read_are_wanted_batch_by_batch(tmp_path):
+    """Else reading would not go on beside training, and hold many batches in memory."""
+    images, split = write_artifacts(tmp_path, digits())
+    store = ImageStore(Images(images), Split(split).train, size=8)
+    wanted = []
+    stream = store.stream
+    store.stream = lambda asked: stream(wanted.extend(asked := list(asked)) or asked)
+    list(epoch(store).batches())
+    assert list(map(len, wanted)) == [4] * 5
+
+
+def test_policies_of_timm_draw_for_each_image_and_autoaugment_for_one_of_each_batch(train):
+    for auto, at_once in (("rand-m9-mstd0.5", False), ("cifar10", True)):
+        policy = image_policy(auto, color_jitter=(0.0,) * 4, color=GREY)
+        augmentation = Augmentation(policy=policy, policy_at_once=at_once)
+        seeds = draw_augmentation(
+            augmentation, 100, generator=torch.Generator().manual_seed(0), batch_size=10
+        ).policy
+        assert len(seeds.unique()) == (10 if at_once else 100)

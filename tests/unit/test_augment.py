@@ -161,3 +161,11 @@ def test_images_of_a_batch_have_draws_of_the_policy_of_their_own():
 
 def test_no_policy_asked_none_made():
     assert image_policy(None, color_jitter=(0.0,) * 4, color=GREY) is None
+
+
+@pytest.mark.parametrize("auto", ["rand-m0", "rand-m10-inc1", "v0"])
+def test_no_draw_of_a_policy_fails(auto):
+    """timm asks for 0 bits of a channel now and then, which Pillow refuses."""
+    policy = image_policy(auto, color_jitter=(0.0,) * 4, color=GREY)
+    pictures = torch.zeros(400, 4, 4, 3, dtype=torch.uint8)
+    assert apply_policy(pictures, policy, seeds=torch.arange(400)).shape == pictures.shape

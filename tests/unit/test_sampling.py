@@ -172,3 +172,9 @@ def test_a_sampler_draws_classes_as_its_formula_says(sampler):
     for seen, weight in zip(histogram, BY_HAND[sampler], strict=True):
         low, high = binom.interval(1 - 1e-6, 30 * 5350, weight / sum(BY_HAND[sampler]))
         assert low <= seen <= high
+
+
+def test_class_aware_passes_over_a_class_without_images():
+    labels = torch.tensor([0, 0, 2, 2, 2])
+    drawn = class_aware(labels, draws=8, generator=torch.Generator().manual_seed(0))
+    assert torch.bincount(labels[drawn]).tolist() == [4, 0, 4]

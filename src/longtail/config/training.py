@@ -117,7 +117,7 @@ class RepresentConfig(Section):
     mean: tuple[float, float, float] = Field(
         default=(0.4914, 0.4822, 0.4465), description="Channel means, RGB in 0..1."
     )
-    std: tuple[float, float, float] = Field(
+    std: tuple[Positive, Positive, Positive] = Field(
         default=(0.2023, 0.1994, 0.2010), description="Channel standard deviations."
     )
     loss: Loss = Field(default=CrossEntropy(), description="Stage-1 loss; a name, or its section.")

@@ -16,7 +16,7 @@ from longtail.features import write_features
 from longtail.files import whole_directory, write_json
 from longtail.models import inference_device, load_backbone, normalize
 from longtail.progress import progress
-from longtail.randomness import generator_at
+from longtail.randomness import Use, generator_at
 
 
 def embed(
@@ -65,7 +65,7 @@ def _view(pixels: Tensor, view: int, number: int, config: EmbedConfig) -> Tensor
     if view == 0:
         return pixels
     augmentation = Augmentation(crop_padding=pixels.shape[1] // 8)
-    place = generator_at(config.seed, view, number)
+    place = generator_at(config.seed, Use.VIEW, view, number)
     drawn = draw_augmentation(augmentation, len(pixels), generator=place)
     return augment(pixels, augmentation, drawn)
 

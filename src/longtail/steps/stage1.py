@@ -176,6 +176,7 @@ def _augmentation(config: RepresentConfig) -> Augmentation:
         rotation=given.rotation,
         scale=given.scale,
         policy=image_policy(given.auto, color_jitter=given.color_jitter, color=color),
+        policy_at_once=given.auto in (None, "cifar10"),
         cutout=given.cutout,
         cutout_color=color,
     )
