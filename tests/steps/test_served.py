@@ -210,3 +210,7 @@ def test_a_program_moves_to_another_device_with_all_that_it_holds():
     assert place(program, example=example_images(SIZE)) == "cpu"
     program.to("meta")  # stands for a GPU: all of the computation must be there
     assert program(example_images(SIZE).to("meta")).device.type == "meta"
+
+
+def test_a_parameter_that_is_null_is_as_if_it_were_not_there(served):
+    assert served.predict(ENCODED, params={"top_k": None}).equals(served.predict(ENCODED))

@@ -34,7 +34,14 @@ def versions(name: str, found: list[dict[str, Any]]) -> None:
         title=f"{name}, accuracy on test in percent",
     )
     for column in ("no.", "aliases", "verdict", "balanced", *groups, "made"):
-        table.add_column(column, justify="right" if column in groups else "left", no_wrap=True)
+        # Headings may wrap where the terminal is narrow, numbers may not.
+        width = max(4, *map(len, column.split())) if column in groups else len(column)
+        table.add_column(
+            column,
+            justify="right" if column in groups else "left",
+            min_width=width,
+            no_wrap=column not in groups,
+        )
     for one in found:
         accuracy = one["accuracy"]
         table.add_row(

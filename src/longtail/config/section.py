@@ -20,6 +20,16 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def require_plain(what: str, name: str) -> None:
+    """Refuse a name of the user's own that MLflow would refuse once all is computed.
+
+    Raises:
+        ValueError: it has other than letters, digits, spaces and `_-.`.
+    """
+    if re.search(r"[^\w\-. ]", name):
+        raise ValueError(f"{what} cannot be called {name}: use letters, digits, spaces and _ - .")
+
+
 def parse(model: type[S], values: dict[str, Any], *, where: str) -> S:
     """Build a section from plain values; all problems in one error, each with its path."""
     try:

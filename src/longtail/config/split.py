@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from longtail.config.section import Section, Share
+from longtail.config.section import Section, Share, require_plain
 
 
 class ValConfig(Section):
@@ -85,6 +85,8 @@ class GroupsConfig(Section):
         taken = {"all", "accuracy", "balanced_accuracy", "calibration_error"} & edges.keys()
         if taken:
             raise ValueError(f"a group cannot be called {min(taken)}: reports use that name")
+        for name in edges:
+            require_plain("a group", name)
         return edges
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from longtail.config.section import Section, nearest
+from longtail.config.section import Section, nearest, require_plain
 
 Overrides = dict[str, Any]
 VARIANTS = (
@@ -14,6 +14,7 @@ VARIANTS = (
     *("crt", "lws", "bwlm", "max_norm", "logit_adjustment"),
     *("ncm_cl2n", "ncm_cl2n_cosine", "ncm_l2n", "ncm_none", "ncm_none_cosine"),
 )
+SEEDED = frozenset({"represent.seed", "embed.seed", "classify.seed"})
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
@@ -44,6 +45,7 @@ class StudyConfig(Section):
     @classmethod
     def _axes_have_values(cls, axes: dict[str, Any]) -> dict[str, Any]:
         for name, values in axes.items():
+            require_plain("an axis", name)
             if not values:
                 raise ValueError(f"the axis {name} has no values; name one, or leave the axis out")
         return axes
@@ -60,9 +62,17 @@ class StudyConfig(Section):
     def _nothing_is_set_twice(self) -> "StudyConfig":
         owner: dict[str, str] = {}
         for axis, values in self.axes.items():
-            for key in {key for overrides in values.values() for key in overrides}:
+            for key in sorted({key for overrides in values.values() for key in overrides}):
                 if owner.setdefault(key, axis) != axis:
                     raise ValueError(f"the axes {owner[key]} and {axis} both set {key}")
+                for inner, other in owner.items():
+                    if other != axis and inner.startswith(f"{key}."):
+                        raise ValueError(
+                            f"the axis {axis} sets all of {key}, and with it what the axis {other} "
+                            f"sets, {inner}; name {axis} before {other}"
+                        )
+        for key in SEEDED.intersection([*owner, *self.set]):
+            raise ValueError(f"{key} is set by `seeds`; name the seeds there")
         for axis, name in (self.reference or {}).items():
             if name not in self.axes.get(axis, {}):
                 raise ValueError(f"reference: no axis {axis} has a value {name}")

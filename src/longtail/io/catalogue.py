@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from longtail.artifacts import Evaluation
@@ -31,7 +32,7 @@ def describe(tracker: Tracker, name: str, which: str) -> dict[str, Any]:
     version = registry.require(tracker, name, which)
     described = _described(version, registry.aliases(tracker, name))
     run_id = version.tags.get("judged_in_run", version.run_id)
-    run = tracker.client.get_run(run_id) if run_id else None
+    run = _run(tracker, run_id) if run_id else None
     found = history.find(tracker, name)
     entries = found.entries() if found else []
     number = str(version.version)
@@ -43,6 +44,16 @@ def describe(tracker: Tracker, name: str, which: str) -> dict[str, Any]:
         "smoke_test": version.tags.get("smoke_test"),
         "changes": [one for one in entries if number in (one.version, one.replaced)],
     }
+
+
+def _run(tracker: Tracker, run_id: str) -> Run | None:
+    """Return a run, or None if it has been deleted for good."""
+    try:
+        return tracker.client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 def changes(tracker: Tracker, name: str) -> tuple[list[history.Entry], str | None]:

@@ -41,7 +41,8 @@ class Served:
         Raises:
             MlflowException: the request as a whole cannot be answered.
         """
-        given = {"top_k": 5, "prior": [], **(params or {})}
+        asked = {key: value for key, value in (params or {}).items() if value is not None}
+        given = {"top_k": 5, "prior": [], **asked}
         try:
             target = self._predictor.target(given["prior"]) if len(given["prior"]) else None
             images = _images(data)

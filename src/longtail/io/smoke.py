@@ -52,7 +52,7 @@ def check(tracker: Tracker, version: registry.Version, *, tolerance: float) -> S
     if HELD not in version.tags or not version.run_id:
         raise LongtailError(
             f"{title} has no held images to be checked by: it was not registered by this version "
-            "of longtail; register it again (`dvc repro --force --single-item register`)"
+            f"of longtail; {_anew(version)}"
         )
     with tempfile.TemporaryDirectory() as scratch:
         held = fetch(
@@ -64,7 +64,7 @@ def check(tracker: Tracker, version: registry.Version, *, tolerance: float) -> S
         if file_digest(held) != version.tags[HELD]:
             raise LongtailError(
                 f"{title}: its held images were changed after it was registered (their digest is "
-                f"not that of its tag {HELD}); register it again"
+                f"not that of its tag {HELD}); {_anew(version)}"
             )
         found = _run(tracker, version, held, scratch=Path(scratch))
     result = Smoke(int(found["images"]), found["difference"], tolerance)
@@ -73,10 +73,18 @@ def check(tracker: Tracker, version: registry.Version, *, tolerance: float) -> S
         raise LongtailError(
             f"{title}: what the registry hands out is not what was evaluated ({result}); no alias "
             "was moved. If it was evaluated on other hardware, raise register.smoke_tolerance; "
-            "else register it again"
+            f"else {_anew(version)}"
         )
     registry.retag(tracker, version, {"smoke_test": str(result)})
     return result
+
+
+def _anew(version: registry.Version) -> str:
+    """Say how a version is made again: `register` finds what is there and leaves it as it is."""
+    return (
+        "to register it anew, delete the version and its run in MLflow (`mlflow runs delete "
+        f"--run-id {version.run_id}`), then `dvc repro --force --single-item register`"
+    )
 
 
 def _run(
@@ -111,7 +119,7 @@ def _run(
     if done.returncode:
         raise LongtailError(
             f"{uri} cannot be loaded without pickles in a fresh process: {masked(lines[-1])}; no "
-            "alias was moved. Register it again"
+            f"alias was moved. {_anew(version)}"
         )
     found: dict[str, float] = json.loads(out.read_text(encoding="utf-8"))
     return found

@@ -12,7 +12,6 @@ from mlflow.entities import Metric, RunInfo, RunStatus
 from longtail.files import file_digest
 from longtail.io.connection import Tracker, connect
 from longtail.io.tracking import (
-    allowed,
     child_run,
     experiment,
     finished_run,
@@ -63,10 +62,7 @@ def _log_cell(tracker: Tracker, cell: CellRecord, parent: RunInfo) -> None:
         parent,
         name=cell.name,
         params=flat_parameters(cell.params),
-        metrics=[
-            Metric("/".join(map(allowed, key.split("/"))), value, now, 0)
-            for key, value in cell.metrics.items()
-        ],
+        metrics=[Metric(key, value, now, 0) for key, value in cell.metrics.items()],
         tags={} if cell.error is None else {"error": cell.error},
         status=RunStatus.FINISHED if cell.error is None else RunStatus.FAILED,
     )

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import mlflow
 import pandas as pd
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import Metric, Param, RunInfo, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from longtail.errors import masked
@@ -20,6 +20,7 @@ from longtail.io.connection import Tracker
 from longtail.io.database import opening, sqlite_file
 
 EVALUATION = "evaluation"
+ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
 GROUPS, ACCURACIES = "groups", ("accuracy", "balanced_accuracy")
 MAX_PARAMETER_LENGTH = 6000
 MAX_TAG_LENGTH = 5000
@@ -35,11 +36,14 @@ def experiment(tracker: Tracker, name: str) -> str:
     if found is not None:
         return str(found.experiment_id)
     with opening(tracker.uri):
-        found = tracker.client.get_experiment_by_name(name)
-        if found is not None:
+        try:
+            location = artifact_location(tracker)
+            return str(tracker.client.create_experiment(name, artifact_location=location))
+        except MlflowException as error:  # somebody else was first
+            found = tracker.client.get_experiment_by_name(name)
+            if error.error_code != ALREADY_EXISTS or found is None:
+                raise
             return str(found.experiment_id)
-        location = artifact_location(tracker)
-        return str(tracker.client.create_experiment(name, artifact_location=location))
 
 
 def artifact_location(tracker: Tracker) -> str | None:
@@ -136,7 +140,7 @@ def log_report(report: Mapping[str, Any], *, model_id: str | None) -> None:
     for variant, measured in report["variants"].items():
         mlflow.log_metrics(
             {
-                f"{allowed(variant)}/{allowed(group)}/{name}": value
+                f"{variant}/{group}/{name}": value
                 for group, metrics in measured.get("groups", {}).items()
                 for name, value in metrics.items()
                 if isinstance(value, int | float)
@@ -153,12 +157,12 @@ def accuracy_tags(report: Mapping[str, Any]) -> dict[str, str]:
     measured = report["variants"][report["chosen"]]["groups"]
     names = ["all", *report["group_names"]]
     values = {
-        f"{allowed(group)}/{name}": f"{measured[group][name]:.6f}"
+        f"{group}/{name}": f"{measured[group][name]:.6f}"
         for group in names
         for name in ACCURACIES
         if measured[group][name] is not None
     }
-    return {GROUPS: json.dumps([allowed(group) for group in names]), **values}
+    return {GROUPS: json.dumps(names), **values}
 
 
 def log_classes(classes: list[dict[str, Any]], *, name: str, digest: str) -> None:
@@ -188,8 +192,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def allowed(name: str) -> str:
-    """Replace what MLflow refuses in a metric name; group names are the user's own."""
-    return re.sub(r"[^\w\-. ]", "_", name)

@@ -39,6 +39,8 @@ def promote(
     name = config.model_name
     for option, reason in (("--why", why), ("--override", override)):
         _require_words(option, reason)
+    given = "; ".join(reason for reason in (override, why) if reason)
+    history.require_short(given)
     with connect(config.tracking_uri) as tracker:
         version = registry.require(tracker, name, which)
         log = history.find_or_create(tracker, name, experiment_name=config.experiment)
@@ -46,7 +48,7 @@ def promote(
         current = registry.champion_number(tracker, name)
         if current == str(version.version):
             return None
-        reason = override or _permitted(version, current, entries, why=why)
+        reason = given if override else _permitted(version, current, entries, why=why)
         checked = smoke.check(tracker, version, tolerance=config.smoke_tolerance)
         act = Act(who, reason, override=override is not None)
         entry = promotion.promote(tracker, version, expected=current, act=act, history=log)

@@ -9,11 +9,9 @@ import yaml
 
 from longtail.config.params import FLOW, parse_content
 from longtail.config.section import Section, nearest, parse
-from longtail.config.study import VARIANTS, StudyConfig
+from longtail.config.study import SEEDED, VARIANTS, StudyConfig
 from longtail.errors import LongtailError
 from longtail.report.published import published_rows
-
-SEEDED = ("represent", "embed", "classify")
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,8 @@ def _cell(config: StudyConfig, base: dict[str, Any], values: dict[str, str], see
     where = f"cell {' / '.join(values.values())}, seed {seed}"
     for dotted, value in overrides.items():
         _override(content, dotted, value, where=where)
-    for section in SEEDED:
-        content[section]["seed"] = seed
+    for dotted in SEEDED:
+        _override(content, dotted, seed, where=where)
     return Cell(values, seed, parse_content(content, where=where))
 
 

@@ -72,9 +72,10 @@ class Row:
         return np.asarray(_predictions(self.first)["label"])
 
     def accuracy(self, group: str) -> list[float | None]:
-        """Balanced accuracy of all classes, or the accuracy of a group, by seed."""
+        """Balanced accuracy of all classes, or the accuracy of a group, null without any."""
         metric = "balanced_accuracy" if group == ALL else "accuracy"
-        return [result.metrics[group][metric] for result in self.results]
+        measured = [result.metrics.get(group, {}) for result in self.results]
+        return [metrics.get(metric) for metrics in measured]
 
     @property
     def seeds(self) -> list[int]:
@@ -142,8 +143,9 @@ def _minutes(state: State) -> float | None:
     """Of the work itself: what one cell did for others counts for each of them."""
     late = ("represent", "embed", "classify", "tau_norm", "evaluate")
     files = [state.tasks[step].cost / f"{step}.json" for step in late]
-    noted = [float(read_json(file)["wall_seconds"]) for file in files if file.is_file()]
-    return sum(noted) / 60 if noted else None
+    if not all(file.is_file() for file in files):
+        return None
+    return sum(float(read_json(file)["wall_seconds"]) for file in files) / 60
 
 
 def _right(result: Result) -> "np.ndarray[Any, np.dtype[np.bool_]]":

@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 from longtail.config.ingest import IngestConfig
+from longtail.errors import LongtailError
 from longtail.files import content_digest, read_json, write_json
 from longtail.study.grid import Cell
 from longtail.study.tasks import Task, source_of, tasks
@@ -30,24 +31,32 @@ class State:
     tasks: dict[str, Task]
 
 
-def fingerprint_sources(cells: Sequence[Cell], store: Path) -> None:
-    """Look at every source afresh: what changed since has other keys from here on."""
+def fingerprint_sources(cells: Sequence[Cell], store: Path) -> dict[Path, str]:
+    """Look at every source afresh: what changed since has other keys from here on.
+
+    Returns:
+        The errors of sources that cannot be read, by where their fingerprint would lie.
+    """
     from longtail.steps.fingerprint import fingerprint
 
+    errors = {}
     for path, config in {
         source_of(c.params["ingest"], store): c.params["ingest"] for c in cells
     }.items():
         assert isinstance(config, IngestConfig)
-        fingerprint(config, out=path)
+        try:
+            fingerprint(config, out=path)
+        except LongtailError as error:
+            errors[path] = str(error)
+    return errors
 
 
 def state(cell: Cell, store: Path) -> State:
     """Look up what is there of a cell."""
     source = source_of(cell.params["ingest"], store)
-    if not source.is_file():
-        return State(cell, "waiting", None, {})
-    chain = tasks(cell.params, source=source, store=store)
-    if chain["evaluate"].done:
+    known = source.is_file()
+    chain = tasks(cell.params, source=source, store=store) if known else {}
+    if known and chain["evaluate"].done:
         return State(cell, "done", None, chain)
     failure = failure_of(cell, store)
     if failure.is_file():
@@ -78,12 +87,15 @@ def run(
         gpus: names for `CUDA_VISIBLE_DEVICES`; of several, each worker has one.
         tell: gets a line whenever a cell ends.
     """
-    fingerprint_sources(cells, store)
+    unreadable = fingerprint_sources(cells, store)
     waiting = [i for i, cell in enumerate(cells) if state(cell, store).name != "done"]
     started = time.monotonic()
     with ThreadPoolExecutor(workers) as pool, _children(pool) as children:
         places = _places(workers, gpus)
-        runs = {pool.submit(_run_one, cells[i], store, places, children): i for i in waiting}
+        runs = {}
+        for i in waiting:
+            error = unreadable.get(source_of(cells[i].params["ingest"], store))
+            runs[pool.submit(_run_one, cells[i], store, places, children, error)] = i
         for count, future in enumerate(as_completed(runs), start=1):
             future.result()
             elapsed = (time.monotonic() - started) / 60
@@ -101,10 +113,15 @@ def _run_one(
     store: Path,
     places: "SimpleQueue[dict[str, str]]",
     children: "_Children",
+    error: str | None,
 ) -> None:
+    """Run a cell in a process, or note the `error` that stands against it."""
     failure, log = failure_of(cell, store), _log(cell, store)
     log.parent.mkdir(parents=True, exist_ok=True)
     failure.unlink(missing_ok=True)
+    if error is not None:
+        write_json(failure, {"error": error})
+        return
     params = log.with_suffix(".params.json")
     write_json(params, _params(cell))
     command = [sys.executable, "-m", "longtail.study.worker", str(params), str(store)]

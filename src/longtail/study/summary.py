@@ -8,11 +8,13 @@ import numpy as np
 
 from longtail.config.split import SplitConfig
 from longtail.config.study import StudyConfig
+from longtail.metrics import balanced_accuracy_interval
 from longtail.report.published import published_rows
 from longtail.study.comparing import Difference, compare, holm
 from longtail.study.results import ALL, Row
 
 LEVEL = 0.05
+CONFIDENCE = 1 - LEVEL
 
 
 def summarise(config: StudyConfig, rows: Sequence[Row]) -> dict[str, Any]:
@@ -24,30 +26,32 @@ def summarise(config: StudyConfig, rows: Sequence[Row]) -> dict[str, Any]:
     `difference` null for the row that others are compared with, and `line` what a row is called
     where imbalance factors stand side by side.
     """
+    groups = list(dict.fromkeys(name for row in rows for name in row.first.report["group_names"]))
     references = [_reference(config, row, rows) for row in rows]
     differences = _differences(rows, references)
     return {
         "level": LEVEL,
-        "groups": rows[0].first.report["group_names"],
+        "groups": groups,
         "seeds": config.seeds,
         "rows": [
-            _entry(config, row, difference)
+            _entry(config, row, difference, groups)
             for row, difference in zip(rows, differences, strict=True)
         ],
     }
 
 
-def _entry(config: StudyConfig, row: Row, difference: dict[str, Any] | None) -> dict[str, Any]:
+def _entry(
+    config: StudyConfig, row: Row, difference: dict[str, Any] | None, groups: Sequence[str]
+) -> dict[str, Any]:
     first = row.first
     split = first.cell.params["split"]
     assert isinstance(split, SplitConfig)
-    groups = [ALL, *first.report["group_names"]]
     return {
         "label": row.label,
         "values": first.cell.values,
         "variant": first.variant,
         "seeds": row.seeds,
-        "accuracy": {group: _mean(row.accuracy(group)) for group in groups},
+        "accuracy": {group: _mean(row.accuracy(group)) for group in (ALL, *groups)},
         "interval": _interval(row),
         "val": float(np.mean([result.val for result in row.results])),
         "difference": difference,
@@ -62,7 +66,13 @@ def _entry(config: StudyConfig, row: Row, difference: dict[str, Any] | None) -> 
 
 
 def _interval(row: Row) -> tuple[float, float]:
-    low, high = compare(row.right, np.zeros_like(row.right), row.labels).interval
+    if len(row.seeds) == 1 or row.right.all() or not row.right.any():
+        images = np.bincount(row.labels)
+        correct = np.bincount(row.labels, row.right[0])
+        there = images > 0
+        return balanced_accuracy_interval(images[there], correct[there], confidence=CONFIDENCE)
+    nothing = np.zeros_like(row.right)
+    low, high = compare(row.right, nothing, row.labels, confidence=CONFIDENCE).interval
     return max(low, 0.0), min(high, 1.0)
 
 
