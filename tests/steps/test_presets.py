@@ -24,7 +24,8 @@ PRESETS = sorted((Path(__file__).parents[2] / "presets").glob("*.yaml"))
 RELATIVES = {
     "cifar_resnet32": "cifar_resnet32",
     "resnet50": "resnet10t",
-    "convnext_tiny.fb_in22k": "convnext_atto",
+    "resnet50.tv2_in1k": "resnet10t",
+    "convnext_tiny.fb_in1k": "convnext_atto",
 }
 
 

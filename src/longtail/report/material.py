@@ -62,6 +62,12 @@ class Material:
         return str(self.report["chosen"])
 
     @property
+    def multiply_adds(self) -> int:
+        """Of one answer: with the mirror image, if that is averaged in."""
+        views = 2 if self.choice["test_time_flip"] else 1
+        return views * int(self.representation["multiply_adds"])
+
+    @property
     def tau_metric(self) -> str:
         """The score on the curve that chose tau."""
         return f"val_{self.choice['select_by']}"

@@ -41,6 +41,7 @@ def page(name: str, summary: dict[str, Any]) -> str:
             summary=summary,
             groups=["all", *summary["groups"]],
             noise=within_noise,
+            printed=printed,
             pictures=_pictures(summary),
         )
     )
@@ -77,7 +78,7 @@ def markdown(summary: dict[str, Any]) -> str:
                     *(_percent(row["accuracy"][group]) for group in groups),
                     f"{100 * low:.1f} .. {100 * high:.1f}",
                     _difference(row["difference"], summary["level"]),
-                    "" if published is None else published["accuracy"],
+                    "" if published is None else printed(published),
                     "-" if row["minutes"] is None else f"{row['minutes']:.0f}",
                     f"{row['parameters']:,}",
                     f"{row['multiply_adds']:,}",
@@ -85,12 +86,18 @@ def markdown(summary: dict[str, Any]) -> str:
             )
         )
     notes = [
-        f"- {row['label']}: {published['accuracy']} in {published['source']}; "
+        f"- {row['label']}: {printed(published)} in {published['source']}; "
         f"{published['difference']}"
         for row in summary["rows"]
         if (published := row["published"]) is not None
     ]
     return "\n".join([*lines, *(["", "Published:", "", *notes] if notes else [])]) + "\n"
+
+
+def printed(published: dict[str, Any]) -> str:
+    """What a paper prints: the accuracy, or where it has none those of head and tail."""
+    parts = [f"{part} {published[part]}" for part in ("head", "tail") if published[part]]
+    return published["accuracy"] or " / ".join(parts)
 
 
 def within_noise(difference: dict[str, Any], level: float) -> bool:
