@@ -63,7 +63,7 @@ def main(images: Path, split: Path, out: Path) -> None:
         trainer = Trainer(recipe, network, optimizer, processes)
         trainer.fit(train, val, checkpoint=out / "checkpoint.pt", key="worker")
         save_file(
-            {**network.state_dict(), **{f"seen.{epoch}": part for epoch, part in enumerate(seen)}},
+            {**network.state_dict(), **{f"seen.{step}": part for step, part in enumerate(seen)}},
             out / f"rank{processes.rank}.safetensors",
         )
 

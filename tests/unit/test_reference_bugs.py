@@ -41,7 +41,7 @@ def test_the_sampler_that_is_asked_for_reaches_the_training(sampler, expected):
     description = {"classes": ["a", "b", "c"], "class_counts": COUNTS}
     network = build_network(config, description, world)
     trainer = build_trainer(config, network, Labels(), description, world)
-    drawn = trainer.recipe.order(0, torch.Generator().manual_seed(0))
+    drawn = trainer.recipe.batching.order(0, torch.Generator().manual_seed(0))
     assert torch.bincount(LABELS[drawn]).tolist() == expected
 
 
@@ -51,7 +51,7 @@ def test_deferred_resampling_changes_the_sampler_at_its_start_and_not_before():
     description = {"classes": ["a", "b", "c"], "class_counts": COUNTS}
     network = build_network(config, description, world)
     trainer = build_trainer(config, network, Labels(), description, world)
-    sizes = [len(trainer.recipe.order(epoch, torch.Generator())) for epoch in range(10)]
+    sizes = [len(trainer.recipe.batching.order(epoch, torch.Generator())) for epoch in range(10)]
     assert sizes == [96] * 8 + [18] * 2
 
 
