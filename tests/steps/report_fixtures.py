@@ -271,7 +271,12 @@ def _write_models(inputs: dict[str, Path], *, image_size: int) -> None:
     variants = {name: {"tau": _tau(name)} for name in SKILL}
     write_json(
         tau_norm.choice,
-        {"chosen": CHOSEN, "select_by": "balanced_accuracy", "variants": variants},
+        {
+            "chosen": CHOSEN,
+            "select_by": "balanced_accuracy",
+            "test_time_flip": False,
+            "variants": variants,
+        },
     )
 
 
