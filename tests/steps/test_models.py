@@ -73,8 +73,9 @@ def test_what_the_gate_rejected_is_refused_and_an_override_is_recorded(at, past)
     with pytest.raises(LongtailError, match=r"gate rejected longtail version 1 .*--override"):
         promote(work.config, "1", **ANN)
     assert aliases(work)["champion"] == "2" and len(entries(work)) == 2
-    promote(work.config, "1", **ANN | {"override": "the law demands it"})
+    promote(work.config, "1", **ANN | {"override": "the law demands it", "why": "see ticket 7"})
     last = entries(work)[-1]
+    assert last.why == "the law demands it; see ticket 7"
     assert (last.version, last.replaced, last.verdict, last.override) == ("1", "2", "reject", True)
     assert "reject overridden" in command(work, "history")
 

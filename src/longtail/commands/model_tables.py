@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 COLOURS = {"promote": "green", "hold": "yellow", "reject": "red"}
 MARKS = {True: "[green]passed[/]", False: "[red]failed[/]", None: "[yellow]undecided[/]"}
+MIN_WIDTHS = {"verdict": len("promote"), "made": len("2026-01-31")}
 SURE = {"better": "[green]better[/]", "worse": "[red]worse[/]", "": ""}
 
 
@@ -34,13 +35,13 @@ def versions(name: str, found: list[dict[str, Any]]) -> None:
         title=f"{name}, accuracy on test in percent",
     )
     for column in ("no.", "aliases", "verdict", "balanced", *groups, "made"):
-        # Headings may wrap where the terminal is narrow, numbers may not.
-        width = max(4, *map(len, column.split())) if column in groups else len(column)
+        # Where the terminal is narrow, headings and aliases may wrap, numbers may not.
+        words = column.split() if column in groups else [column]
         table.add_column(
             column,
             justify="right" if column in groups else "left",
-            min_width=width,
-            no_wrap=column not in groups,
+            min_width=max(MIN_WIDTHS.get(column, 4), *map(len, words)),
+            no_wrap=column not in (*groups, "aliases"),
         )
     for one in found:
         accuracy = one["accuracy"]

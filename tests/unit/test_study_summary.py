@@ -1,0 +1,80 @@
+"""The rows of a study's table."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from longtail.artifacts import Evaluation, TauNorm
+from longtail.config.section import parse
+from longtail.config.split import SplitConfig
+from longtail.config.study import StudyConfig
+from longtail.config.training import EmbedConfig
+from longtail.files import write_json
+from longtail.metrics import balanced_accuracy_interval
+from longtail.report.study import markdown
+from longtail.study.grid import Cell
+from longtail.study.results import Result, Row
+from longtail.study.summary import summarise
+
+LABELS = np.repeat([0, 1], 200)
+
+
+def row(root: Path, name: str, *, groups: tuple[str, str], wrong: int, flip: bool = False) -> Row:
+    """A method that has the first `wrong` test images wrong."""
+    root = root / name
+    evaluation, tau_norm = Evaluation(root), TauNorm(root)
+    root.mkdir()
+    predictions = np.where(np.arange(400) < wrong, 1 - LABELS, LABELS)
+    table = {"index": range(400), "label": LABELS, "stage1_prediction": predictions}
+    pd.DataFrame(table).to_parquet(evaluation.predictions)
+    write_json(tau_norm.choice, {"variants": {"stage1": {"val_balanced_accuracy": 0.5}}})
+    right = 1 - wrong / 400
+    of_all = {"all": {"balanced_accuracy": right}}
+    of_groups = {group: {"accuracy": 1.0} for group in groups}
+    report = {
+        "group_names": list(groups),
+        "test": {"digest": "same"},
+        "classes": [{"train": 9, "test": 200}, {"train": 3, "test": 200}],
+        "variants": {"stage1": {"groups": of_all | of_groups}},
+    }
+    params = {"split": SplitConfig(), "embed": EmbedConfig(test_time_flip=flip)}
+    cell = Cell({"method": name}, 0, params)
+    size = {"parameters": 10, "multiply_adds": 100}
+    return Row(name, [Result(cell, "stage1", evaluation, tau_norm, size, report, None)])
+
+
+@pytest.fixture
+def config() -> StudyConfig:
+    axes = {"method": {name: {} for name in ("a", "b")}}
+    return parse(StudyConfig, {"base": "base.yaml", "axes": axes}, where="study.yaml")
+
+
+def test_methods_with_other_groups_stand_in_one_table_with_gaps(config, tmp_path):
+    rows = [
+        row(tmp_path, "a", groups=("many", "few"), wrong=40),
+        row(tmp_path, "b", groups=("head", "few"), wrong=80),
+    ]
+    summary = summarise(config, rows)
+    assert summary["groups"] == ["many", "few", "head"]
+    lines = markdown(summary).splitlines()
+    assert lines[0].startswith("| method | seeds | all | many | few | head |")
+    assert lines[2].startswith("| a | 1 | 90.0 | 100.0 | 100.0 | - |")
+    assert lines[3].startswith("| b | 1 | 80.0 | - | 100.0 | 100.0 |")
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 100])
+def test_the_interval_of_one_seed_is_that_of_its_report_even_if_all_is_right(
+    config, tmp_path, wrong
+):
+    found = summarise(config, [row(tmp_path, "a", groups=("many", "few"), wrong=wrong)])
+    expected = balanced_accuracy_interval(
+        np.array([200, 200]), np.array([200 - wrong, 200]), confidence=0.95
+    )
+    assert found["rows"][0]["interval"] == pytest.approx(expected)
+
+
+def test_an_answer_with_the_mirror_image_costs_twice(config, tmp_path):
+    rows = [row(tmp_path, "a", groups=("many", "few"), wrong=9, flip=True)]
+    assert summarise(config, rows)["rows"][0]["multiply_adds"] == 200
