@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 COLOURS = {"promote": "green", "hold": "yellow", "reject": "red"}
 MARKS = {True: "[green]passed[/]", False: "[red]failed[/]", None: "[yellow]undecided[/]"}
-MIN_WIDTHS = {"verdict": len("promote"), "made": len("2026-01-31")}
 SURE = {"better": "[green]better[/]", "worse": "[red]worse[/]", "": ""}
 
 
@@ -31,17 +30,17 @@ def versions(name: str, found: list[dict[str, Any]]) -> None:
     table = Table(
         box=SIMPLE,
         pad_edge=False,
-        collapse_padding=True,
+        padding=(0, 0),
         title=f"{name}, accuracy on test in percent",
     )
     for column in ("no.", "aliases", "verdict", "balanced", *groups, "made"):
-        # Where the terminal is narrow, headings and aliases may wrap, numbers may not.
-        words = column.split() if column in groups else [column]
+        # Where the terminal is narrow, long aliases and headings are folded, numbers are not.
         table.add_column(
             column,
             justify="right" if column in groups else "left",
-            min_width=max(MIN_WIDTHS.get(column, 4), *map(len, words)),
             no_wrap=column not in (*groups, "aliases"),
+            min_width=len("previous-" if column == "aliases" else "99.9"),
+            overflow="fold",
         )
     for one in found:
         accuracy = one["accuracy"]
