@@ -31,6 +31,7 @@ def versions(name: str, found: list[dict[str, Any]]) -> None:
         box=SIMPLE,
         pad_edge=False,
         padding=(0, 0),
+        show_edge=False,
         title=f"{name}, accuracy on test in percent",
     )
     for column in ("no.", "aliases", "verdict", "balanced", *groups, "made"):
