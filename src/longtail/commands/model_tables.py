@@ -29,20 +29,13 @@ def versions(name: str, found: list[dict[str, Any]]) -> None:
     groups = [group for group in groups if group != "all"]
     table = Table(
         box=SIMPLE,
-        pad_edge=False,
         padding=(0, 0),
-        show_edge=False,
         title=f"{name}, accuracy on test in percent",
     )
     for column in ("no.", "aliases", "verdict", "balanced", *groups, "made"):
-        # Where the terminal is narrow, long aliases and headings are folded, numbers are not.
-        table.add_column(
-            column,
-            justify="right" if column in groups else "left",
-            no_wrap=column not in (*groups, "aliases"),
-            min_width=len("previous-" if column == "aliases" else "99.9"),
-            overflow="fold",
-        )
+        # Words one below the other, so that many groups fit into a narrow terminal.
+        heading = escape(column.replace(" ", "\n"))
+        table.add_column(heading, justify="right" if column in groups else "left", no_wrap=True)
     for one in found:
         accuracy = one["accuracy"]
         table.add_row(
