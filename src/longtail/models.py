@@ -10,11 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from longtail.artifacts import Representation
 from longtail.errors import LongtailError
-from longtail.files import read_json
-
-ENSEMBLE = "ensemble"  # the backbone of a representation that was joined from others
 
 
 class BasicBlock(nn.Module):
@@ -209,49 +205,6 @@ def layer_group_count(backbone: nn.Module) -> int:
     return len(_layer_groups(backbone))
 
 
-class MirrorAveraged(nn.Module):
-    """Mean of the features of an image and of its mirror image, `[N, 3, S, S]` -> `[N, D]`.
-
-    Under a linear head that is the mean of both images' logits: the field's test-time flip.
-    """
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, x: Tensor) -> Tensor:
-        mean: Tensor = (self.backbone(x) + self.backbone(x.flip(3))) / 2
-        return mean
-
-
-class EnsembleBackbone(nn.Module):
-    """Features of several backbones side by side, `[N, 3, S, S]` -> `[N, D_1 + D_2 + ...]`."""
-
-    def __init__(self, members: list[nn.Module]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-        self.num_features = sum(feature_dimension(member) for member in members)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([member(x) for member in self.members], dim=1)
-
-
-def load_backbone(
-    representation: Representation, *, test_time_flip: bool = False
-) -> tuple[nn.Module, dict[str, Any]]:
-    """Load the trained backbone, frozen and in `eval()`, and the description beside it."""
-    description = read_json(representation.description)
-    backbone: nn.Module
-    if description["backbone"] == ENSEMBLE:
-        backbone = EnsembleBackbone([build_backbone(name) for name in description["members"]])
-    else:
-        backbone = build_backbone(description["backbone"])
-    backbone.load_state_dict(load_file(representation.backbone))
-    if test_time_flip:
-        backbone = MirrorAveraged(backbone)
-    return backbone.eval().requires_grad_(False), description
-
-
 def normalize(
     images: Tensor, *, mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> Tensor:
@@ -266,19 +219,9 @@ def _scale_and_shift(
     mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Put the constants on the device once: copying them in every step would be waiting for it."""
-    means, deviations = torch.tensor(mean), torch.tensor(std)
-    return (1 / (255 * deviations)).to(device), (means / deviations).to(device)
-
-
-def inference_device() -> torch.device:
-    """Return the GPU, if there is one, with convolutions as exact as those of a CPU.
-
-    A model that was evaluated on one is registered and served on the other.
-    """
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    torch.backends.cudnn.allow_tf32 = False
-    return torch.device("cuda")
+    with torch.inference_mode(False):  # what is kept has to serve training too
+        means, deviations = torch.tensor(mean), torch.tensor(std)
+        return (1 / (255 * deviations)).to(device), (means / deviations).to(device)
 
 
 def multiply_adds(backbone: nn.Module, *, image_size: int) -> int:

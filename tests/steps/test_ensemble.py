@@ -11,9 +11,9 @@ from longtail.config.section import parse
 from longtail.config.split import SplitConfig
 from longtail.config.training import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
 from longtail.errors import LongtailError
+from longtail.extraction import load_backbone
 from longtail.files import file_digest, read_json, write_json
 from longtail.io.head_files import load_heads
-from longtail.models import load_backbone
 from longtail.serving import ServedModel
 from longtail.steps.classify import classify
 from longtail.steps.embed import embed

@@ -15,9 +15,9 @@ from longtail.artifacts import EXAMPLES_SCHEMA, Evaluation, Representation, TauN
 from longtail.config.promotion import EvaluateConfig
 from longtail.config.split import GroupsConfig
 from longtail.errors import LongtailError
+from longtail.extraction import load_backbone
 from longtail.files import read_json, write_json
 from longtail.io.head_files import load_heads, save_heads
-from longtail.models import load_backbone
 from longtail.report.content import warnings_of
 from longtail.report.table import table_columns, variant_table
 from longtail.steps.evaluate import evaluate

@@ -111,7 +111,7 @@ def test_both_levels_are_learnt_and_measured(data, representation, tmp_path):
 
 
 def test_uncertain_images_are_rejected_to_the_novel_class(data, representation, tmp_path):
-    report = evaluated(data, representation, tmp_path, reject_to="nine", false_rejections=0.1)
+    report = evaluated(data, representation, tmp_path, reject_to="nine", false_rejections=0.2)
     choice = read_json(TauNorm(tmp_path / "tau").choice)
     assert all(0 < row["threshold"] < 1 for row in choice["variants"].values())
     novel = [entry["name"] for entry in report["classes"]].index("nine")

@@ -18,10 +18,11 @@ import yaml
 from longtail.artifacts import Champion, Evaluation, Representation, TauNorm
 from longtail.config.promotion import EvaluateConfig, GateConfig, RegisterConfig
 from longtail.errors import LongtailError
+from longtail.extraction import load_backbone
 from longtail.files import file_digest, read_json
 from longtail.io.connection import connect
 from longtail.io.head_files import load_heads
-from longtail.models import load_backbone, normalize
+from longtail.models import normalize
 from longtail.steps.evaluate import evaluate
 from tests.steps.evaluation_fixtures import make_flow
 from tests.steps.registry_fixtures import (

@@ -23,9 +23,10 @@ from longtail.config.training import RepresentConfig
 from longtail.data import ImageStore
 from longtail.distributed import World
 from longtail.errors import LongtailError
+from longtail.extraction import load_backbone
 from longtail.files import file_digest, read_json, write_json
 from longtail.io.head_files import load_heads
-from longtail.models import load_backbone, normalize
+from longtail.models import normalize
 from longtail.stage2 import Labelled, val_metrics
 from longtail.steps.represent import represent
 from longtail.steps.stage1 import build_network

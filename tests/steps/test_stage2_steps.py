@@ -12,9 +12,10 @@ from longtail.artifacts import Classifier, Features, Images, Representation, Spl
 from longtail.config.training import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
 from longtail.data import ImageStore
 from longtail.errors import LongtailError
+from longtail.extraction import load_backbone
 from longtail.files import file_digest, read_json, write_json
 from longtail.io.head_files import load_heads
-from longtail.models import load_backbone, normalize
+from longtail.models import normalize
 from longtail.steps.classify import classify
 from longtail.steps.embed import embed
 from longtail.steps.represent import represent

@@ -1,20 +1,19 @@
 """Features of the frozen backbone, computed once, so that stage 2 takes seconds."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from longtail.artifacts import Features, Images, Representation
 from longtail.augment import Augmentation, augment, draw_augmentation
 from longtail.config.training import EmbedConfig
 from longtail.data import ImageStore
+from longtail.extraction import FeatureExtractor
 from longtail.features import write_features
 from longtail.files import whole_directory, write_json
-from longtail.models import inference_device, load_backbone, normalize
 from longtail.progress import progress
 from longtail.randomness import Use, generator_at
 
@@ -27,26 +26,21 @@ def embed(
     View 0 is the plain image, further ones are cropped (padding 1/8 of the side) and mirrored. The
     backbone is in `eval()`: its BatchNorm statistics stay as stage 1 left them.
     """
-    backbone, description = load_backbone(
-        Representation(representation), test_time_flip=config.test_time_flip
-    )
-    device = inference_device()
-    backbone = backbone.to(device)
-    size, dimension = description["image_size"], description["feature_dim"]
+    extract = FeatureExtractor(Representation(representation), test_time_flip=config.test_time_flip)
+    size, dimension = extract.description["image_size"], extract.description["feature_dim"]
     with whole_directory(out) as directory:
         artifact = Features(directory)
         write_json(artifact.description, {"test_time_flip": config.test_time_flip})
         for split, table, views in (("train", train, config.train_views), ("val", val, 1)):
             store = ImageStore(Images(images), table, size=size)
-            forward = partial(_forward, backbone, device, description["mean"], description["std"])
-            batches = _features(forward, store, views, config, what=f"embed {split}")
+            batches = _features(extract, store, views, config, what=f"embed {split}")
             shape = (views, len(store), dimension)
             write_features(artifact.features(split), batches, shape=shape)
             np.save(artifact.labels(split), store.labels.numpy(), allow_pickle=False)
 
 
 def _features(
-    forward: Callable[[Tensor], Tensor],
+    extract: FeatureExtractor,
     store: ImageStore,
     views: int,
     config: EmbedConfig,
@@ -57,7 +51,7 @@ def _features(
     with progress(total=len(store), what=what) as bar:
         for number, pixels in enumerate(store.batches(config.batch_size)):
             seen = (_view(pixels, view, number, config) for view in range(views))
-            yield torch.stack(list(map(forward, seen)))
+            yield torch.stack(list(map(extract, seen)))
             bar.update(len(pixels))
 
 
@@ -68,15 +62,3 @@ def _view(pixels: Tensor, view: int, number: int, config: EmbedConfig) -> Tensor
     place = generator_at(config.seed, Use.VIEW, view, number)
     drawn = draw_augmentation(augmentation, len(pixels), generator=place)
     return augment(pixels, augmentation, drawn)
-
-
-@torch.no_grad()
-def _forward(
-    backbone: nn.Module,
-    device: torch.device,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    pixels: Tensor,
-) -> Tensor:
-    features: Tensor = backbone(normalize(pixels.to(device), mean=mean, std=std))
-    return features.float().cpu()

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from longtail.artifacts import Representation, TauNorm
 from longtail.errors import LongtailError
+from longtail.extraction import ENSEMBLE
 from longtail.files import read_json, whole_directory, write_json
 from longtail.heads import Head
 from longtail.io.head_files import load_heads, save_heads
-from longtail.models import ENSEMBLE
 
 # What all members must share, so that one model with one preprocessing can stand for them.
 SHARED = ("split", "classes", "image_size", "mean", "std")

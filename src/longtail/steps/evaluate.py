@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from longtail.artifacts import (
     EXAMPLES_SCHEMA,
@@ -25,12 +25,12 @@ from longtail.artifacts import (
 from longtail.config.promotion import EvaluateConfig
 from longtail.data import ImageStore
 from longtail.errors import LongtailError
+from longtail.extraction import FeatureExtractor
 from longtail.files import file_digest, read_json, whole_directory, write_json
 from longtail.heads import Head
 from longtail.hierarchy import level_metrics, super_metrics
 from longtail.io.head_files import load_heads
 from longtail.metrics import Outcome, join_outcomes, outcome_of
-from longtail.models import inference_device, load_backbone, normalize
 from longtail.progress import progress
 from longtail.report.content import build_report, flat_metrics
 from longtail.report.examples import choose_examples, thumbnail
@@ -45,8 +45,7 @@ HELD = 32  # images by which a registered model is checked
 class _Model:
     """The backbone with everything that reads its features."""
 
-    backbone: nn.Module
-    description: dict[str, Any]  # `representation.json`
+    extractor: FeatureExtractor
     heads: dict[str, Head]  # by variant
     above: Head | None  # of the super-classes
 
@@ -71,9 +70,9 @@ def evaluate(
     stage1, post_hoc = Representation(representation), TauNorm(tau_norm)
     choice = read_json(post_hoc.choice)
     model = _load(stage1, post_hoc, test_time_flip=choice["test_time_flip"])
-    _check_split(model.description, representation, profile)
+    _check_split(model.extractor.description, representation, profile)
     split = read_json(profile)
-    store = ImageStore(Images(images), test, size=model.description["image_size"])
+    store = ImageStore(Images(images), test, size=model.extractor.description["image_size"])
     _check_test(store, split, test)
     outcomes, super_predictions = _measure(store, model, batch_size=config.batch_size)
     report = build_report(
@@ -86,7 +85,7 @@ def evaluate(
         confidence=config.confidence,
         bins=config.calibration_bins,
     )
-    report["super_classes"] = _levels(model.description, outcomes, super_predictions)
+    report["super_classes"] = _levels(model.extractor.description, outcomes, super_predictions)
     chosen = outcomes[report["chosen"]]
     held = _held(store, model)
     examples = _examples(store, test, chosen, report, limit=config.examples)
@@ -104,11 +103,9 @@ def evaluate(
 
 
 def _load(stage1: Representation, post_hoc: TauNorm, *, test_time_flip: bool) -> _Model:
-    """The model, on the device that will run it."""
-    backbone, description = load_backbone(stage1, test_time_flip=test_time_flip)
-    backbone = backbone.to(inference_device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    above = load_heads(stage1.head).get("super") if description["super_of"] else None
-    return _Model(backbone, description, load_heads(post_hoc.heads), above)
+    extractor = FeatureExtractor(stage1, test_time_flip=test_time_flip)
+    above = load_heads(stage1.head).get("super") if extractor.description["super_of"] else None
+    return _Model(extractor, load_heads(post_hoc.heads), above)
 
 
 def _check_split(description: dict[str, Any], representation: Path, profile: Path) -> None:
@@ -143,7 +140,7 @@ def _measure(
     labels = torch.split(store.labels, batch_size)
     with progress(total=len(store), what="evaluate") as bar, torch.inference_mode():
         for pixels, own in zip(store.batches(batch_size), labels, strict=True):
-            features = _features(model, pixels)  # [n, D]
+            features = model.extractor(pixels)  # [n, D]
             for name, head in model.heads.items():
                 parts[name].append(_outcome(name, head.logits(features), own))
             if model.above is not None:
@@ -153,19 +150,12 @@ def _measure(
     return outcomes, torch.cat(super_parts).numpy() if super_parts else None
 
 
-def _features(model: _Model, pixels: Tensor) -> Tensor:
-    device = next(model.backbone.parameters()).device
-    mean, std = model.description["mean"], model.description["std"]
-    features: Tensor = model.backbone(normalize(pixels.to(device), mean=mean, std=std))
-    return features.float().cpu()
-
-
 def _held(store: ImageStore, model: _Model) -> dict[str, Tensor]:
     """Images spread evenly over the test table, and what every variant says of them."""
     index = torch.linspace(0, len(store) - 1, min(HELD, len(store))).long()
     pixels = store.decode(index)
     with torch.inference_mode():
-        features = _features(model, pixels)  # [n, D]
+        features = model.extractor(pixels)  # [n, D]
         logits = {name: head.logits(features).contiguous() for name, head in model.heads.items()}
     return {"pixels": pixels, "index": index, **logits}
 

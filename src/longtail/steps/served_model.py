@@ -3,10 +3,10 @@
 from typing import Any
 
 from longtail.artifacts import Representation, TauNorm
+from longtail.extraction import load_backbone
 from longtail.files import read_json
 from longtail.heads import Head
 from longtail.io.head_files import load_heads
-from longtail.models import load_backbone
 from longtail.predictor import Facts
 from longtail.serving import ServedModel, assumed_prior
 

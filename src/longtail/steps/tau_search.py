@@ -10,10 +10,10 @@ from torch import Tensor
 
 from longtail.artifacts import Images, Representation
 from longtail.data import ImageStore
+from longtail.extraction import FeatureExtractor
 from longtail.heads import ABSENT
 from longtail.io.head_files import load_heads
 from longtail.metrics import balanced_accuracy
-from longtail.models import inference_device, load_backbone, normalize
 from longtail.steps.trials import Row, rows, run
 from longtail.tau_norm import tau_normalize
 
@@ -65,19 +65,9 @@ def _judge(
     )
 
 
-@torch.no_grad()
 def _features(
     images: Path, table: Path, representation: Path, *, test_time_flip: bool
 ) -> tuple[Tensor, Tensor]:
-    backbone, description = load_backbone(
-        Representation(representation), test_time_flip=test_time_flip
-    )
-    device = inference_device()
-    backbone = backbone.to(device)
-    store = ImageStore(Images(images), table, size=description["image_size"])
-    mean, std = description["mean"], description["std"]
-    parts = [
-        backbone(normalize(pixels.to(device), mean=mean, std=std)).float().cpu()
-        for pixels in store.batches(CHUNK)
-    ]
-    return torch.cat(parts), store.labels
+    extract = FeatureExtractor(Representation(representation), test_time_flip=test_time_flip)
+    store = ImageStore(Images(images), table, size=extract.description["image_size"])
+    return torch.cat(list(map(extract, store.batches(CHUNK)))), store.labels
