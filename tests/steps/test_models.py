@@ -1,6 +1,9 @@
 """The champion changed by hand: refusals, overrides, rollbacks, and two at once."""
 
 import json
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +25,7 @@ from longtail.io.connection import connect
 from longtail.io.history import MAX_REASON, NONE
 from longtail.io.promotion import Act
 from longtail.io.smoke import HELD
+from longtail.io.tracking import experiment
 from longtail.steps.compare import compare
 from longtail.steps.promote import promote, rollback
 from tests.steps.promotion_race import race
@@ -358,6 +362,31 @@ def test_unknown_versions_and_models_say_what_there_is(at):
     with pytest.raises(LongtailError, match="it has no versions yet"):
         promote(elsewhere, "1", **ANN)
     assert command(work, "list", "--model", "nothing").startswith("nothing has no versions yet")
+
+
+def test_a_version_whose_run_was_deleted_for_good_is_still_described(at):
+    work = at("a")
+    run_id = tags(work, "1")["judged_in_run"]
+    mlflow.MlflowClient(work.config.tracking_uri).delete_run(run_id)
+    database = work.config.tracking_uri
+    subprocess.run(
+        [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", database],
+        check=True,
+        env={**os.environ, "MLFLOW_TRACKING_URI": database},
+    )
+    shown = json.loads(command(work, "show", "1", "--json"))
+    assert shown["verdict"] == "promote" and shown["checks"] == [] and shown["parameters"] == {}
+
+
+def test_of_two_that_make_an_experiment_at_once_both_get_it(at, monkeypatch):
+    with connect(at("a").config.tracking_uri) as tracker:
+        first = experiment(tracker, "new")
+        look = tracker.client.get_experiment_by_name
+        unseen = iter([None])  # it is made between looking and making
+        monkeypatch.setattr(
+            tracker.client, "get_experiment_by_name", lambda name: next(unseen, look(name))
+        )
+        assert experiment(tracker, "new") == first
 
 
 def test_the_history_starts_with_what_the_pipeline_promoted(at):
