@@ -10,7 +10,6 @@ from longtail.artifacts import Evaluation, TauNorm
 from longtail.config.section import parse
 from longtail.config.split import SplitConfig
 from longtail.config.study import StudyConfig
-from longtail.config.training import EmbedConfig
 from longtail.files import write_json
 from longtail.metrics import balanced_accuracy_interval
 from longtail.report.study import markdown
@@ -29,7 +28,8 @@ def row(root: Path, name: str, *, groups: tuple[str, str], wrong: int, flip: boo
     predictions = np.where(np.arange(400) < wrong, 1 - LABELS, LABELS)
     table = {"index": range(400), "label": LABELS, "stage1_prediction": predictions}
     pd.DataFrame(table).to_parquet(evaluation.predictions)
-    write_json(tau_norm.choice, {"variants": {"stage1": {"val_balanced_accuracy": 0.5}}})
+    variants = {"stage1": {"val_balanced_accuracy": 0.5}}
+    write_json(tau_norm.choice, {"test_time_flip": flip, "variants": variants})
     right = 1 - wrong / 400
     of_all = {"all": {"balanced_accuracy": right}}
     of_groups = {group: {"accuracy": 1.0} for group in groups}
@@ -39,8 +39,7 @@ def row(root: Path, name: str, *, groups: tuple[str, str], wrong: int, flip: boo
         "classes": [{"train": 9, "test": 200}, {"train": 3, "test": 200}],
         "variants": {"stage1": {"groups": of_all | of_groups}},
     }
-    params = {"split": SplitConfig(), "embed": EmbedConfig(test_time_flip=flip)}
-    cell = Cell({"method": name}, 0, params)
+    cell = Cell({"method": name}, 0, {"split": SplitConfig()})
     size = {"parameters": 10, "multiply_adds": 100}
     return Row(name, [Result(cell, "stage1", evaluation, tau_norm, size, report, None)])
 

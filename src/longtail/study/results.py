@@ -48,6 +48,12 @@ class Result:
         choice = read_json(self.tau_norm.choice)["variants"][self.variant]
         return float(choice["val_balanced_accuracy"])
 
+    @property
+    def multiply_adds(self) -> int:
+        """Of one answer: with the mirror image, if that is averaged in."""
+        views = 2 if read_json(self.tau_norm.choice)["test_time_flip"] else 1
+        return views * int(self.representation["multiply_adds"])
+
 
 @dataclass(frozen=True)
 class Row:

@@ -8,7 +8,6 @@ import numpy as np
 
 from longtail.config.split import SplitConfig
 from longtail.config.study import StudyConfig
-from longtail.config.training import EmbedConfig
 from longtail.metrics import balanced_accuracy_interval
 from longtail.report.published import published_rows
 from longtail.study.comparing import Difference, compare, holm
@@ -45,10 +44,8 @@ def _entry(
     config: StudyConfig, row: Row, difference: dict[str, Any] | None, groups: Sequence[str]
 ) -> dict[str, Any]:
     first = row.first
-    split, embed = first.cell.params["split"], first.cell.params["embed"]
+    split = first.cell.params["split"]
     assert isinstance(split, SplitConfig)
-    assert isinstance(embed, EmbedConfig)
-    views = 2 if embed.test_time_flip else 1  # of an image, for one answer
     return {
         "label": row.label,
         "values": first.cell.values,
@@ -60,7 +57,7 @@ def _entry(
         "difference": difference,
         "published": _published(config, row.label),
         "parameters": first.representation["parameters"],
-        "multiply_adds": views * first.representation["multiply_adds"],
+        "multiply_adds": first.multiply_adds,
         "minutes": _mean([result.minutes for result in row.results])["mean"],
         "imbalance_factor": split.imbalance_factor,
         "line": _line(config, row),
