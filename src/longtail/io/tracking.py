@@ -20,7 +20,6 @@ from longtail.io.connection import Tracker
 from longtail.io.database import opening, sqlite_file
 
 EVALUATION = "evaluation"
-ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
 GROUPS, ACCURACIES = "groups", ("accuracy", "balanced_accuracy")
 MAX_PARAMETER_LENGTH = 6000
 MAX_TAG_LENGTH = 5000
@@ -41,7 +40,7 @@ def experiment(tracker: Tracker, name: str) -> str:
             return str(tracker.client.create_experiment(name, artifact_location=location))
         except MlflowException as error:  # somebody else was first
             found = tracker.client.get_experiment_by_name(name)
-            if error.error_code != ALREADY_EXISTS or found is None:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
                 raise
             return str(found.experiment_id)
 

@@ -1,5 +1,6 @@
 """Everything that page, pictures and model card are made of, as plain values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,16 @@ from longtail.metrics import Outcome
 from longtail.report.published import Published
 from longtail.report.ranking import Confusion, confusion_of
 from longtail.report.table import applicable
+
+
+def multiply_adds(representation: Mapping[str, Any], choice: Mapping[str, Any]) -> int:
+    """Multiply-adds of one answer: with the mirror image, if that is averaged in.
+
+    Args:
+        representation: content of `representation.json`. choice: of `tau_norm.json`.
+    """
+    views = 2 if choice["test_time_flip"] else 1
+    return views * int(representation["multiply_adds"])
 
 
 @dataclass(frozen=True)
@@ -63,9 +74,8 @@ class Material:
 
     @property
     def multiply_adds(self) -> int:
-        """Of one answer: with the mirror image, if that is averaged in."""
-        views = 2 if self.choice["test_time_flip"] else 1
-        return views * int(self.representation["multiply_adds"])
+        """Of one answer, see `multiply_adds`."""
+        return multiply_adds(self.representation, self.choice)
 
     @property
     def tau_metric(self) -> str:

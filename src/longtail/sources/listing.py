@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from longtail.config.ingest import ListingSource
 from longtail.errors import LongtailError
 from longtail.sources.collection import Collection, Connect
-from longtail.sources.rows import Row, collect_rows
+from longtail.sources.rows import Row, collect_rows, reading
 
 _ROWS = 4096
 
@@ -33,11 +33,9 @@ def collect(source: ListingSource, connect: Connect) -> Collection:
         raise LongtailError(f"The table {source.table} is neither .csv nor .parquet")
 
     def rows(images: bool) -> Iterator[Row]:
-        try:
+        with reading(source.table):
             for batch in _csv_batches(source, table) if is_csv else _parquet_batches(source, table):
                 yield from _rows(source, batch)
-        except pa.ArrowInvalid as error:
-            raise LongtailError(f"{source.table} cannot be read: {error}") from error
 
     return collect_rows(
         rows,

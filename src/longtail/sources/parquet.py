@@ -1,7 +1,6 @@
 """Parquet files with encoded images and labels, as Hugging Face data sets are laid out."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from longtail.config.ingest import ParquetSource
 from longtail.errors import LongtailError, first_few
 from longtail.files import read_json
 from longtail.sources.collection import Collection, Connect, Storage
-from longtail.sources.rows import SPLITS, Row, collect_rows
+from longtail.sources.rows import SPLITS, Row, collect_rows, reading
 
 _ROWS = 128
 # Without a buffer Arrow reads a column of a whole row group, which may be the whole file.
@@ -38,13 +37,13 @@ def collect(source: ParquetSource, connect: Connect) -> Collection:
     storage = connect(source.root)
     files = [(split, name, storage.local_file(name)) for split, name in _matches(source, storage)]
     for _, name, file in files:
-        with _explained(name):
+        with reading(name):
             _check_columns(source, name, pq.read_schema(file))
     names = _class_names(source, storage)
 
     def rows(images: bool) -> Iterator[Row]:
         for split, name, file in files:
-            with _explained(name):
+            with reading(name):
                 yield from _rows(source, file, name=name, split=split, images=images)
 
     return collect_rows(
@@ -54,15 +53,6 @@ def collect(source: ParquetSource, connect: Connect) -> Collection:
         super_names=names.get(source.super_label_column or ""),
         text=False,
     )
-
-
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Turn what Arrow says of a broken file into an error that names the file."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise LongtailError(f"{name} cannot be read: {error}") from error
 
 
 def _matches(source: ParquetSource, storage: Storage) -> list[tuple[str | None, str]]:

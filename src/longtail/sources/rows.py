@@ -2,7 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from longtail.errors import LongtailError, first_few
 from longtail.sources.collection import Collection, Record
@@ -21,6 +24,15 @@ class Row:
     split: str | None = None
     data: bytes | None = None
     problem: str | None = None
+
+
+@contextmanager
+def reading(table: str) -> Iterator[None]:
+    """Turn what Arrow says of a broken table into an error that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise LongtailError(f"{table} cannot be read: {error}") from error
 
 
 def collect_rows(

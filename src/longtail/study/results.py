@@ -12,6 +12,7 @@ from longtail.artifacts import Evaluation, Representation, TauNorm
 from longtail.errors import LongtailError
 from longtail.files import read_json
 from longtail.io.study_log import CellRecord
+from longtail.report.material import multiply_adds
 from longtail.study.comparing import Bools
 from longtail.study.grid import Cell
 from longtail.study.runner import State
@@ -50,9 +51,8 @@ class Result:
 
     @property
     def multiply_adds(self) -> int:
-        """Of one answer: with the mirror image, if that is averaged in."""
-        views = 2 if read_json(self.tau_norm.choice)["test_time_flip"] else 1
-        return views * int(self.representation["multiply_adds"])
+        """Of one answer."""
+        return multiply_adds(self.representation, read_json(self.tau_norm.choice))
 
 
 @dataclass(frozen=True)
