@@ -32,7 +32,7 @@ from tests.pipeline.kubernetes_api import JOBS, KubernetesApi, serve
 from tests.pipeline.test_kfp_compile import equipped
 from tests.pipeline.test_manifests import published_schemas
 from tests.steps.ingest_fixtures import run_ingest
-from tests.steps.test_represent import config, digests
+from tests.steps.represent_fixtures import config, digests
 from tests.steps.tiny_source import write_tiny_source
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,62 @@
+"""Inputs of stage 1 on a few digits, and what is looked at in its results."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from longtail.artifacts import Images, Representation, Split
+from longtail.config.training import RepresentConfig
+from longtail.data import ImageStore
+from longtail.extraction import load_backbone
+from longtail.files import file_digest, write_json
+from longtail.io.head_files import load_heads
+from longtail.models import normalize
+from longtail.stage2 import Labelled, val_metrics
+from tests.steps.validate_fixtures import digits, write_artifacts
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("represent")
+    images, split = write_artifacts(root, digits())
+    tables = Split(split)
+    seal = root / "passed.json"
+    write_json(seal, {"split": file_digest(tables.profile)})
+    return {
+        "images": images,
+        "train": tables.train,
+        "val": tables.val,
+        "profile": tables.profile,
+        "validation": seal,
+    }
+
+
+def config(**changes: Any) -> RepresentConfig:
+    small = {
+        "image_size": 8,
+        "epochs": 2,
+        "batch_size": 8,
+        "warmup_epochs": 0,
+        "schedule": "cosine",
+        "learning_rate": 0.02,
+    }
+    return RepresentConfig(**{**small, **changes})
+
+
+def digests(root: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(root.iterdir())
+    }
+
+
+def judged_again(out: Path, inputs: dict[str, Path]) -> dict[str, float]:
+    """What the artifact's backbone and head say of val, as stage 2 measures it."""
+    backbone, description = load_backbone(Representation(out))
+    store = ImageStore(Images(inputs["images"]), inputs["val"], size=8)
+    pixels = torch.cat(list(store.batches(64)))
+    features = backbone(normalize(pixels, mean=description["mean"], std=description["std"]))
+    head = load_heads(Representation(out).head)["stage1"]
+    return val_metrics(head, Labelled(features[None], store.labels))
