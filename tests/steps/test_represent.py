@@ -85,6 +85,15 @@ def test_every_option_trains(inputs, tmp_path, changes):
     assert all(entry["train_loss"] > 0 for entry in read_json(tmp_path / "out" / "history.json"))
 
 
+def test_the_average_of_weights_ends_where_training_does(inputs, tmp_path):
+    # 40 epochs are 120 steps: far fewer than the thousand that a decay of 0.999 looks back.
+    losses = {}
+    for decay in (None, 0.999):
+        represent(config(epochs=40, ema_decay=decay), **inputs, out=tmp_path / str(decay))
+        losses[decay] = read_json(tmp_path / str(decay) / "history.json")[-1]["val_loss"]
+    assert losses[0.999] == pytest.approx(losses[None], abs=0.2)
+
+
 def test_shifted_bn_moves_statistics_alone_to_those_of_balanced_images(inputs, tmp_path):
     represent(config(), **inputs, out=tmp_path / "plain")
     represent(config(shifted_bn=True), **inputs, out=tmp_path / "shifted")

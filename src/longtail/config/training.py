@@ -164,7 +164,10 @@ class RepresentConfig(Section):
         default=0.0, ge=0.0, lt=1.0, description="Where the cosine ends, relative to its start."
     )
     ema_decay: float | None = Field(
-        default=None, gt=0.0, lt=1.0, description="Average of weights over steps; default: none."
+        default=None,
+        gt=0.0,
+        lt=1.0,
+        description="Average of weights over steps, with warm-up; default: none.",
     )
     augment: AugmentConfig = Field(default=AugmentConfig(), description="Augmentation.")
     shifted_bn: bool = Field(

@@ -82,7 +82,9 @@ def build_trainer(
     if config.ema_decay is not None:
         from timm.utils.model_ema import ModelEmaV3
 
-        average = ModelEmaV3(network, decay=config.ema_decay, exclude_buffers=True)
+        # Warm-up, or a short training would end at the average of its first steps. BatchNorm's
+        # statistics are averaged too: those of the network of today do not fit averaged weights.
+        average = ModelEmaV3(network, decay=config.ema_decay, use_warmup=True)
     return Trainer(
         _recipe(config, network, train.labels, description, processes),
         network,
