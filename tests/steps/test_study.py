@@ -126,7 +126,7 @@ def test_the_report_has_a_row_a_method_and_what_is_missing(at):
     assert other["difference"]["value"] == pytest.approx(gain)
     assert first["published"]["accuracy"] and first["minutes"] > 0
     page = (directory / "reports/study/losses/index.html").read_text()
-    assert "One seed." in page and page.count("<svg") == 2 and "http" not in page.split("<svg")[0]
+    assert "One seed:" in page and page.count("<svg") == 2 and "http" not in page.split("<svg")[0]
 
 
 def test_a_report_is_a_run_with_a_child_a_cell(at):

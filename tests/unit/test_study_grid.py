@@ -83,6 +83,25 @@ def test_a_wrong_cell_is_named_before_anything_runs(study, override, message):
         cells(config)
 
 
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("represnt: {epochs: 3}", "base.yaml: unknown section `represnt`; did you mean"),
+        ("represent: 5", "base.yaml: section `represent` must be a mapping"),
+    ],
+)
+def test_a_base_is_read_as_strictly_as_a_parameter_file(study, tmp_path, base, message):
+    config = study("axes: {}")
+    (tmp_path / "base.yaml").write_text(base)
+    with pytest.raises(LongtailError, match=message):
+        cells(config)
+
+
+def test_a_study_without_axes_has_one_row_that_a_published_number_can_stand_beside(study):
+    config = study("axes: {}\npublished: {base: plain_ce_if100}")
+    assert [cell.row for cell in cells(config)] == list(config.published)
+
+
 def test_only_what_a_parameter_decides_gets_another_key(study, tmp_path):
     config = study("""
         axes: {stage2: {crt: {}, ncm: {classify.method: ncm}}}
@@ -119,6 +138,7 @@ def test_another_source_has_other_keys_throughout(study, tmp_path):
         ("variants: [crf]", "no variant is called crf; did you mean `crt`"),
         ("published: {x: plain_ce}", "no published number has the key 'plain_ce'; did you mean"),
         ("published: {xx: plain_ce_if100}", "no row is called `xx`; did you mean `x`"),
+        ("published: {x / stage1: plain_ce_if100}", "no row is called `x / stage1`; did you mean"),
     ],
 )
 def test_what_a_report_would_miss_is_refused_before_anything_runs(study, text, message):

@@ -1,9 +1,12 @@
-"""Cells that cannot even begin."""
+"""Which cells a run takes up, and which of their steps; cells that cannot even begin."""
 
+import pytest
 import yaml
 
+from longtail.study import runner, worker
 from longtail.study.grid import cells, read_study
-from longtail.study.runner import run
+from longtail.study.runner import run, source_of, state
+from longtail.study.tasks import tasks
 
 
 def test_a_source_that_cannot_be_read_fails_its_own_cells_with_its_error(tmp_path):
@@ -15,7 +18,62 @@ def test_a_source_that_cannot_be_read_fails_its_own_cells_with_its_error(tmp_pat
     told: list[str] = []
     grid = cells(read_study(tmp_path / "study.yaml"))
     states = run(grid, store=tmp_path / "store", workers=1, tell=told.append)
-    assert [state.name for state in states] == ["failed", "failed"]
-    for state, place in zip(states, ("gone", "also"), strict=True):
-        assert f"{place} is no directory" in state.error
+    assert [found.name for found in states] == ["failed", "failed"]
+    for found, place in zip(states, ("gone", "also"), strict=True):
+        assert f"{place} is no directory" in found.error
     assert len(told) == 2 and "photos, seed 0: " in told[0] and "no directory" in told[0]
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """Four cells of one source whose results are all there, empty."""
+    (tmp_path / "base.yaml").write_text("represent: {epochs: 2, warmup_epochs: 1}\n")
+    study = {"base": "base.yaml", "axes": {}, "seeds": [0, 1, 2, 3]}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    grid, store = cells(read_study(tmp_path / "study.yaml")), tmp_path / "store"
+    runner.fingerprint_sources(grid, store)
+    for cell in grid:
+        for task in chain_of(cell, store).values():
+            finish(task)
+    return grid, store
+
+
+def chain_of(cell, store):
+    return tasks(cell.params, source=source_of(cell.params["ingest"], store), store=store)
+
+
+def finish(task, *_, **__):
+    task.out.mkdir(parents=True, exist_ok=True)
+    (task.out / "passed.json").touch()
+
+
+def test_what_was_made_from_a_deleted_result_is_made_again(finished, monkeypatch):
+    grid, store = finished
+    chain = chain_of(grid[0], store)
+    (chain["represent"].out / "passed.json").unlink()
+    chain["represent"].out.rmdir()
+    assert [state(cell, store).name for cell in grid] == ["waiting", "done", "done", "done"]
+    ran = []
+    monkeypatch.setattr(
+        worker, "run_task", lambda task, *a, **k: (ran.append(task.step), finish(task))
+    )
+    monkeypatch.setattr(runner, "_run_one", lambda cell, *_: worker.run_cell(cell.params, store))
+    states = run(grid, store=store, workers=1, tell=lambda line: None)
+    assert ran == ["represent", "embed", "classify", "tau_norm", "evaluate"]
+    assert {found.name for found in states} == {"done"}
+
+
+def test_a_failed_validation_is_no_result(finished):
+    grid, store = finished
+    (chain_of(grid[0], store)["validate"].out / "passed.json").unlink()
+    assert {state(cell, store).name for cell in grid} == {"waiting"}
+
+
+def test_the_cells_that_are_left_share_all_cores(finished, monkeypatch):
+    grid, store = finished
+    chain_of(grid[0], store)["evaluate"].out.rename(store / "elsewhere")
+    places = []
+    monkeypatch.setattr(runner, "usable_cores", lambda: 8)
+    monkeypatch.setattr(runner, "_run_one", lambda *a: places.append(a[2].get_nowait()))
+    run(grid, store=store, workers=4, tell=lambda line: None)
+    assert places == [{"OMP_NUM_THREADS": "8"}]

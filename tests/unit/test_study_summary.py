@@ -1,5 +1,6 @@
 """The rows of a study's table."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from longtail.config.split import SplitConfig
 from longtail.config.study import StudyConfig
 from longtail.files import write_json
 from longtail.metrics import balanced_accuracy_interval
-from longtail.report.study import markdown
+from longtail.report.study import markdown, plot_by_factor
 from longtail.study.grid import Cell
 from longtail.study.results import Result, Row
 from longtail.study.summary import summarise
@@ -61,6 +62,40 @@ def test_methods_with_other_groups_stand_in_one_table_with_gaps(config, tmp_path
     assert lines[0].startswith("| method | seeds | all | many | few | head |")
     assert lines[2].startswith("| a | 1 | 90.0 | 100.0 | 100.0 | - |")
     assert lines[3].startswith("| b | 1 | 80.0 | - | 100.0 | 100.0 |")
+
+
+def test_a_page_says_that_one_seed_is_all_there_is_so_far(config, tmp_path):
+    planned = config.model_copy(update={"seeds": [0, 1, 2]})
+    rows = [row(tmp_path, n, groups=("many", "few"), wrong=40) for n in ("a", "b")]
+    for found in rows:
+        assert "One seed" in markdown(summarise(planned, rows))
+        first = found.first
+        found.results.append(replace(first, cell=replace(first.cell, seed=1)))
+    assert "One seed" not in markdown(summarise(planned, rows))
+
+
+@pytest.mark.parametrize(("law", "factor"), [("step", 100.0), ("natural", None)])
+def test_images_as_they_come_have_no_place_on_the_axis_of_imbalance_factors(
+    config, tmp_path, law, factor
+):
+    found = row(tmp_path, "a", groups=("many", "few"), wrong=9)
+    found.first.cell.params["split"] = SplitConfig(law=law)
+    assert summarise(config, [found])["rows"][0]["imbalance_factor"] == factor
+
+
+def test_of_many_lines_those_that_are_best_on_val_are_drawn():
+    rows = [
+        {
+            "line": f"method {i}",
+            "imbalance_factor": factor,
+            "val": i / 10,
+            "accuracy": {"all": {"mean": i / 10}},
+        }
+        for i in range(10)
+        for factor in (10.0, 100.0)
+    ]
+    legend = plot_by_factor({"rows": rows}).axes[0].get_legend_handles_labels()[1]
+    assert legend == [f"method {i}" for i in range(9, 1, -1)]
 
 
 @pytest.mark.parametrize("wrong", [0, 1, 100])

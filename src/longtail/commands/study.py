@@ -32,15 +32,15 @@ def run(file: File, store: Store = DEFAULT_STORE, workers: Workers = None) -> No
 
     Ended early, the next call goes on where this one stopped.
     """
+    from longtail.parallel import usable_cores
     from longtail.study import runner
     from longtail.study.grid import cells, read_study
 
     gpus = _visible_gpus()
-    grid = cells(read_study(file))
     states = runner.run(
-        grid,
+        cells(read_study(file)),
         store=store,
-        workers=min(workers or len(gpus) or len(os.sched_getaffinity(0)), len(grid)),
+        workers=workers or len(gpus) or usable_cores(),
         gpus=gpus,
         tell=typer.echo,
     )

@@ -46,19 +46,20 @@ def parse_content(content: dict[str, Any], *, where: str) -> dict[str, Section]:
 
 def load_flow(params: Path) -> dict[str, Section]:
     """Read all sections of the flow from a parameter file; a missing one means all defaults."""
-    return parse_content(_read(params), where=str(params))
+    return parse_content(read_params(params), where=str(params))
 
 
 def load_section(params: Path, name: str, model: type[S]) -> S:
     """Read one section of a parameter file; a missing section means all defaults."""
-    content = _read(params)
+    content = read_params(params)
     section = parse(model, content.get(name) or {}, where=f"{params}, section `{name}`")
     if name in ("represent", "classify", "tau_norm"):
         _refuse_combinations(str(params), content)
     return section
 
 
-def _read(params: Path) -> dict[str, Any]:
+def read_params(params: Path) -> dict[str, Any]:
+    """Read a parameter file as plain values; unknown sections are refused."""
     if not params.is_file():
         raise LongtailError(f"{params} does not exist; give the parameter file with --params")
     try:
@@ -74,6 +75,12 @@ def _read(params: Path) -> dict[str, Any]:
         raise LongtailError(
             f"{params}: unknown section `{unknown}`{nearest(unknown, list(SECTIONS))}"
         )
+    for name, section in content.items():
+        if section is not None and not isinstance(section, dict):
+            raise LongtailError(
+                f"{params}: section `{name}` must be a mapping, as `{{seed: 1}}`, "
+                f"but is {repr(section)[:60]}"
+            )
     return content
 
 

@@ -20,7 +20,9 @@ TRADE_OFF_NOTE = (
     "Numbers are those of the table. On the dotted line nothing else is better in both groups."
 )
 BY_CLASS_NOTE = "The methods that are best on val; a running mean over a tenth of the classes."
-BY_FACTOR_NOTE = "Balanced accuracy; a line for what differs in nothing else."
+BY_FACTOR_NOTE = (
+    "Balanced accuracy; a line for what differs in nothing else, of those that are best on val."
+)
 
 
 def write_study(name: str, summary: dict[str, Any], *, out: Path) -> None:
@@ -43,7 +45,23 @@ def page(name: str, summary: dict[str, Any]) -> str:
             noise=within_noise,
             printed=printed,
             pictures=_pictures(summary),
+            of_one_seed=_of_one_seed(summary),
         )
+    )
+
+
+def _of_one_seed(summary: dict[str, Any]) -> str:
+    """What one seed leaves open, or nothing; a row may have one because others are yet to run."""
+    single = [
+        len(row["seeds"]) == 1 or (row["difference"] or {}).get("seeds") == 1
+        for row in summary["rows"]
+    ]
+    if not any(single):
+        return ""
+    which = "One seed" if all(single) else f"One seed for {sum(single)} rows or their differences"
+    return (
+        f"{which}: the intervals say how the numbers would vary with other test images; how they "
+        "would vary with another seed is not known here."
     )
 
 
@@ -53,7 +71,7 @@ def _pictures(summary: dict[str, Any]) -> dict[str, dict[str, str]]:
         "by-class": (plot_by_class, "Accuracy by rank of the class", BY_CLASS_NOTE),
         "by-factor": (plot_by_factor, "Accuracy by imbalance factor", BY_FACTOR_NOTE),
     }
-    if len({row["imbalance_factor"] for row in summary["rows"]}) == 1:
+    if len({row["imbalance_factor"] for row in summary["rows"]} - {None}) < 2:
         del plots["by-factor"]
     return {
         key: {"title": title, "note": note, "svg": svg(plot(summary), name=key, description=title)}
@@ -91,6 +109,8 @@ def markdown(summary: dict[str, Any]) -> str:
         for row in summary["rows"]
         if (published := row["published"]) is not None
     ]
+    if note := _of_one_seed(summary):
+        lines += ["", note]
     return "\n".join([*lines, *(["", "Published:", "", *notes] if notes else [])]) + "\n"
 
 
@@ -160,7 +180,7 @@ def plot_by_class(summary: dict[str, Any]) -> Figure:
 def plot_by_factor(summary: dict[str, Any]) -> Figure:
     """Draw accuracy against the imbalance factor: a line for what differs in nothing else."""
     lines: dict[str, list[tuple[float, float]]] = {}
-    for row in summary["rows"]:
+    for row in sorted(summary["rows"], key=lambda row: -row["val"]):
         if row["imbalance_factor"] is not None:
             point = (row["imbalance_factor"], 100 * row["accuracy"]["all"]["mean"])
             lines.setdefault(row["line"], []).append(point)

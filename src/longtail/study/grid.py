@@ -7,11 +7,13 @@ from typing import Any
 
 import yaml
 
-from longtail.config.params import FLOW, parse_content
+from longtail.config.params import FLOW, parse_content, read_params
 from longtail.config.section import Section, nearest, parse
 from longtail.config.study import SEEDED, VARIANTS, StudyConfig
 from longtail.errors import LongtailError
 from longtail.report.published import published_rows
+
+BASE = "base"  # what the only row of a study without axes is called
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Cell:
     @property
     def row(self) -> str:
         """What it is called in tables; the cells of several seeds share it."""
-        return " / ".join(self.values.values()) or "base"
+        return " / ".join(self.values.values()) or BASE
 
     @property
     def name(self) -> str:
@@ -52,7 +54,7 @@ def cells(config: StudyConfig) -> list[Cell]:
     Raises:
         LongtailError: a cell's parameters are wrong; it says which cell.
     """
-    base = _mapping(config.base)
+    base = read_params(config.base)
     choices = [[(axis, name) for name in values] for axis, values in config.axes.items()]
     return [
         _cell(config, base, dict(chosen), seed)
@@ -63,8 +65,9 @@ def cells(config: StudyConfig) -> list[Cell]:
 
 def _require_rows(config: StudyConfig, *, where: str) -> None:
     """Refuse published numbers of rows that the grid does not have."""
-    rows = [" / ".join(values) for values in itertools.product(*config.axes.values())]
-    known = [f"{row}{suffix}" for row in rows for suffix in ("", *(f" / {v}" for v in VARIANTS))]
+    variants = [f" / {variant}" for variant in VARIANTS if variant != "stage1"]
+    rows = [" / ".join(values) or BASE for values in itertools.product(*config.axes.values())]
+    known = [f"{row}{variant}" for row in rows for variant in ("", *variants)]
     for label in config.published:
         if label not in known:
             raise LongtailError(f"{where}: no row is called `{label}`{nearest(label, known)}")

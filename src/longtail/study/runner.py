@@ -17,8 +17,9 @@ from typing import IO, Any
 from longtail.config.ingest import IngestConfig
 from longtail.errors import LongtailError
 from longtail.files import content_digest, read_json, write_json
+from longtail.parallel import usable_cores
 from longtail.study.grid import Cell
-from longtail.study.tasks import Task, source_of, tasks
+from longtail.study.tasks import Task, drop_outdated, source_of, tasks
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def state(cell: Cell, store: Path) -> State:
     source = source_of(cell.params["ingest"], store)
     known = source.is_file()
     chain = tasks(cell.params, source=source, store=store) if known else {}
-    if known and chain["evaluate"].done:
+    if known and all(task.done for task in chain.values()):
         return State(cell, "done", None, chain)
     failure = failure_of(cell, store)
     if failure.is_file():
@@ -83,12 +84,17 @@ def run(
 
     Args:
         cells: all cells of a study, in order.
-        store: directory of the results. workers: cells at a time; they share the cores evenly.
+        store: directory of the results.
+        workers: cells at a time, no more than there are to run; they share the cores evenly.
         gpus: names for `CUDA_VISIBLE_DEVICES`; of several, each worker has one.
         tell: gets a line whenever a cell ends.
     """
     unreadable = fingerprint_sources(cells, store)
-    waiting = [i for i, cell in enumerate(cells) if state(cell, store).name != "done"]
+    before = [state(cell, store) for cell in cells]
+    waiting = [i for i, found in enumerate(before) if found.name != "done"]
+    for i in waiting:
+        drop_outdated(before[i].tasks)
+    workers = max(1, min(workers, len(waiting)))
     started = time.monotonic()
     with ThreadPoolExecutor(workers) as pool, _children(pool) as children:
         places = _places(workers, gpus)
@@ -137,7 +143,7 @@ def _run_one(
 
 def _places(workers: int, gpus: Sequence[str]) -> "SimpleQueue[dict[str, str]]":
     """Environments to run in, one a worker: its share of the cores, and one of several GPUs."""
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    threads = max(1, usable_cores() // workers)
     places: SimpleQueue[dict[str, str]] = SimpleQueue()
     for worker in range(workers):
         gpu = {"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)]} if len(gpus) > 1 else {}

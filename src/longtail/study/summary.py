@@ -59,7 +59,7 @@ def _entry(
         "parameters": first.representation["parameters"],
         "multiply_adds": first.multiply_adds,
         "minutes": _mean([result.minutes for result in row.results])["mean"],
-        "imbalance_factor": split.imbalance_factor,
+        "imbalance_factor": None if split.law in ("natural", "given") else split.imbalance_factor,
         "line": _line(config, row),
         "by_class": _by_class(row),
     }

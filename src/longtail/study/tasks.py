@@ -2,6 +2,7 @@
 
 import fcntl
 import importlib
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,7 +48,9 @@ class Task:
 
     @property
     def done(self) -> bool:
-        """Whether the result is there; a step's result appears whole."""
+        """Whether the result is there; it appears whole, of a failed validation without a seal."""
+        if self.step == "validate":
+            return Validation(self.out).seal.is_file()
         return self.out.is_dir()
 
     @property
@@ -80,6 +83,17 @@ def tasks(params: Mapping[str, Section], *, source: Path, store: Path) -> dict[s
         content = [step, longtail.__version__, params[step].model_dump(mode="json"), before]
         keys[step] = content_digest(content)[:16]
     return {step: Task(step, store / step / keys[step]) for step in INPUTS}
+
+
+def drop_outdated(chain: Mapping[str, Task]) -> None:
+    """Remove results that were made from one that is gone since, as somebody deleted it."""
+    gone: set[str] = set()
+    for step, task in chain.items():
+        outdated = not gone.isdisjoint(INPUTS[step].values())
+        if outdated and task.done:
+            shutil.rmtree(task.out)
+        if not task.done:
+            gone.add(step)
 
 
 def run_task(task: Task, params: Section, chain: Mapping[str, Task], *, source: Path) -> None:
