@@ -3,6 +3,7 @@
 What has no images has no value: such metrics are None, never 0.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -216,25 +217,35 @@ def group_metrics(
             "top5_accuracy": float((group.ranks < TOP).mean()) if num_classes > TOP else None,
             "calibration_error": calibration_error(group, bins=bins),
         }
-        | _agreement(outcome, group, present)
+        | _f1(outcome, present)
+        | _agreement(group, images)
     )
 
 
-def _agreement(outcome: Outcome, group: Outcome, present: IntArray) -> dict[str, float | None]:
+def _f1(outcome: Outcome, present: IntArray) -> dict[str, float]:
     # Training imports this module for `balanced_accuracy` alone, where scikit-learn is not needed.
-    from sklearn.metrics import cohen_kappa_score, f1_score, matthews_corrcoef
+    from sklearn.metrics import f1_score
 
-    def f1(average: str) -> float:
-        return float(f1_score(outcome.labels, outcome.predictions, labels=present, average=average))
-
-    several = len(present) > 1
     return {
-        "macro_f1": f1("macro"),
-        "weighted_f1": f1("weighted"),
-        "mcc": float(matthews_corrcoef(group.labels, group.predictions)) if several else None,
-        "cohen_kappa": (
-            float(cohen_kappa_score(group.labels, group.predictions)) if several else None
-        ),
+        f"{average}_f1": float(
+            f1_score(outcome.labels, outcome.predictions, labels=present, average=average)
+        )
+        for average in ("macro", "weighted")
+    }
+
+
+def _agreement(group: Outcome, images: IntArray) -> dict[str, float | None]:
+    """MCC and Cohen's kappa from the margins: scikit-learn fills a table of classes by classes."""
+    if np.count_nonzero(images) < 2:
+        return {"mcc": None, "cohen_kappa": None}
+    true = images.astype(float)
+    called = np.bincount(group.predictions, minlength=len(images)).astype(float)
+    n, hits, chance = true.sum(), group.correct.sum(), true @ called
+    spread = (n * n - true @ true) * (n * n - called @ called)
+    return {
+        # Of predictions that are all alike, 0, as the covariance is.
+        "mcc": float((hits * n - chance) / math.sqrt(spread)) if spread else 0.0,
+        "cohen_kappa": float((hits * n - chance) / (n * n - chance)),
     }
 
 

@@ -50,6 +50,16 @@ def test_without_thresholds_nothing_is_blessed_not_even_a_better_model(tmp_path)
     assert "no thresholds, no blessing" in reasons(verdict)
 
 
+@pytest.mark.parametrize(
+    "margin", [{"max_group_loss": {"few": 0.02}}, {"max_class_loss": 0.3}], ids=str
+)
+def test_a_margin_over_a_champion_is_no_floor_for_the_first_model(tmp_path, margin):
+    write_evaluation(tmp_path / "candidate", right=(0, 0, 0))
+    verdict = judge(tmp_path, without_champion="promote", **margin)
+    assert verdict["outcome"] == "hold"
+    assert "a loss has no meaning without a champion" in reasons(verdict)
+
+
 @pytest.mark.parametrize("choice", ["promote", "hold"])
 def test_the_first_model_is_promoted_only_if_that_is_asked_for(tmp_path, choice):
     write_evaluation(tmp_path / "candidate", right=(20, 10, 5))

@@ -1,10 +1,17 @@
 """Group metrics: limits, what other libraries say, and what has no value."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.special import softmax
 from scipy.stats import binomtest
-from sklearn.metrics import balanced_accuracy_score, f1_score, matthews_corrcoef
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    f1_score,
+    matthews_corrcoef,
+)
 
 from longtail.metrics import (
     GROUP_METRICS,
@@ -150,6 +157,24 @@ def test_all_classes_are_what_scikit_learn_says() -> None:
     assert found["macro_f1"] == pytest.approx(f1_score(labels, predictions, average="macro"))
     assert found["weighted_f1"] == pytest.approx(f1_score(labels, predictions, average="weighted"))
     assert found["mcc"] == pytest.approx(matthews_corrcoef(labels, predictions))
+    assert found["cohen_kappa"] == pytest.approx(cohen_kappa_score(labels, predictions))
+
+
+def test_predictions_that_are_all_alike_agree_by_chance_alone() -> None:
+    found = measure(outcome([0, 1, 1, 2], [1, 1, 1, 1]), [0, 1, 2], 3)
+    assert found["mcc"] == matthews_corrcoef([0, 1, 1, 2], [1, 1, 1, 1]) == 0
+    assert found["cohen_kappa"] == 0
+
+
+def test_thousands_of_classes_need_no_table_of_classes_by_classes() -> None:
+    labels = list(range(8142)) * 3
+    judged = outcome(labels, labels)
+    tracemalloc.start()
+    found = measure(judged, list(range(8142)), 8142)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found["mcc"] == found["cohen_kappa"] == pytest.approx(1)
+    assert peak < 8142 * 8142  # bytes: not even one a pair
 
 
 def test_f1_of_a_group_pays_for_images_of_other_groups() -> None:

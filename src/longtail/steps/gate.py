@@ -40,7 +40,7 @@ def gate(config: GateConfig, *, evaluation: Path, champion: Path, out: Path) -> 
         require_groups(getattr(config, key), report["group_names"], where=f"gate.{key}")
     candidate = read_predictions(measured.predictions, report["chosen"])
     checks = [
-        *_thresholds(config),
+        *_thresholds(config, comparing=identity is not None),
         *floors(
             candidate,
             groups=_by_label(report, "group"),
@@ -63,21 +63,30 @@ def gate(config: GateConfig, *, evaluation: Path, champion: Path, out: Path) -> 
         write_json(Gate(partial).verdict, verdict)
 
 
-def _thresholds(config: GateConfig) -> list[Check]:
-    """Nothing if a bound is set on the model; the gain over a champion alone is not one."""
-    bounds = (
+def _thresholds(config: GateConfig, *, comparing: bool) -> list[Check]:
+    """Nothing if a bound is set on the model; the gain over a champion alone is not one.
+
+    Without a champion to compare with, what may be lost against one bounds nothing.
+    """
+    floors = (
         config.min_balanced_accuracy,
         config.max_calibration_error,
+        *config.min_group_accuracy.values(),
+    )
+    losses = (
         config.max_class_loss,
         config.max_super_class_loss,
-        *config.min_group_accuracy.values(),
         *config.max_group_loss.values(),
     )
-    if any(bound is not None for bound in bounds):
+    if any(bound is not None for bound in (*floors, *(losses if comparing else ()))):
         return []
     reason = (
-        "no thresholds, no blessing: set gate.min_balanced_accuracy, gate.min_group_accuracy, "
-        "gate.max_calibration_error, gate.max_group_loss or gate.max_class_loss"
+        "no thresholds, no blessing: set gate.min_balanced_accuracy, gate.min_group_accuracy"
+        + (
+            ", gate.max_calibration_error, gate.max_group_loss or gate.max_class_loss"
+            if comparing
+            else " or gate.max_calibration_error; a loss has no meaning without a champion"
+        )
     )
     return [undecided("thresholds", reason)]
 
