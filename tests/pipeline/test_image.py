@@ -17,7 +17,6 @@ from tests.pipeline.kube_play import Cluster, make_secret
 from tests.pipeline.test_manifests import build, kustomize_reason
 from tests.pipeline.workspace import QUICK, environment, make_workspace
 from tests.steps.radosgw import ACCESS_KEY, SECRET_KEY
-from tests.steps.s3_server import s3_backend  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.skipif(
     containers.why_not() is not None, reason=f"no containers here: {containers.why_not()}"
@@ -132,7 +131,7 @@ def test_the_whole_flow_runs_in_containers(podman, tmp_path):
 
 
 @pytest.fixture
-def cluster(podman: Podman, s3_backend: str) -> Iterator[Cluster]:  # noqa: F811
+def cluster(podman: Podman, s3_backend: str) -> Iterator[Cluster]:
     if reason := kustomize_reason():
         pytest.skip(reason)
     containers.build_postgres(podman)

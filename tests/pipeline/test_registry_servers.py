@@ -67,24 +67,18 @@ def variables() -> Iterator[pytest.MonkeyPatch]:
 
 @pytest.fixture(scope="module")
 def servers(
-    variables: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    ceph: str, variables: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Servers]:
-    if missing := radosgw.missing_programs():
-        pytest.skip(f"no Ceph: {', '.join(missing)} not found; apt-get install radosgw ceph-common")
     bin_directory = programs()
     if bin_directory is None:
         pytest.skip("no PostgreSQL: initdb not found; apt-get install postgresql")
-    try:
-        gateway = radosgw.Radosgw(tmp_path_factory.mktemp("ceph"))
-    except RuntimeError as error:
-        pytest.skip(f"Ceph does not come up on this machine: {error}")
     database = Postgres(bin_directory, "mlflow", "auth")
     variables.setenv("AWS_ACCESS_KEY_ID", radosgw.ACCESS_KEY)
     variables.setenv("AWS_SECRET_ACCESS_KEY", radosgw.SECRET_KEY)
-    variables.setenv("MLFLOW_S3_ENDPOINT_URL", gateway.endpoint)
+    variables.setenv("MLFLOW_S3_ENDPOINT_URL", ceph)
     variables.delenv("AWS_ENDPOINT_URL", raising=False)
     variables.delenv("MLFLOW_RUN_ID", raising=False)
-    s3 = boto3.client("s3", endpoint_url=gateway.endpoint, region_name="us-east-1")
+    s3 = boto3.client("s3", endpoint_url=ceph, region_name="us-east-1")
     s3.create_bucket(Bucket=BUCKET)
     root = tmp_path_factory.mktemp("mlflow")
     (root / "auth.ini").write_text(AUTH.format(uri=database.uri("auth")))
@@ -105,7 +99,6 @@ def servers(
     yield Servers(server, s3)
     server.kill()
     database.stop()
-    gateway.stop()
 
 
 def _hash_quickly(database: Postgres) -> None:

@@ -61,19 +61,20 @@ class S3Server:
             list(pool.map(one, objects.items()))
 
 
-@pytest.fixture(scope="session", params=["moto", "radosgw"])
-def s3_backend(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """The address of a running server, one of each kind a session."""
-    if request.param == "moto":
-        from moto.server import ThreadedMotoServer
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The address of a server that checks no keys."""
+    from moto.server import ThreadedMotoServer
 
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        yield "http://{}:{}".format(*server.get_host_and_port())
-        server.stop()
-        return
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real object store, which takes half a minute to start."""
     if missing := radosgw.missing_programs():
         packages = "radosgw ceph-mon ceph-osd ceph-common"
         pytest.skip(f"no Ceph: {', '.join(missing)} not found; apt-get install {packages}")
@@ -83,6 +84,13 @@ def s3_backend(
         pytest.skip(f"Ceph does not come up on this machine: {error}")
     yield gateway.endpoint
     gateway.stop()
+
+
+# Not the servers themselves: a fixture with parameters is made anew whenever the parameter changes.
+@pytest.fixture(scope="session", params=["moto", "radosgw"])
+def s3_backend(request: pytest.FixtureRequest) -> str:
+    """The address of a server of each kind."""
+    return str(request.getfixturevalue("moto" if request.param == "moto" else "ceph"))
 
 
 @pytest.fixture

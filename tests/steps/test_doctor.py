@@ -18,9 +18,7 @@ import pytest
 
 from longtail.doctor import examine
 from tests.steps.radosgw import free_port
-from tests.steps.s3_server import BUCKET, S3Server, s3, s3_backend
-
-__all__ = ["s3", "s3_backend"]  # fixtures
+from tests.steps.s3_server import BUCKET, S3Server
 
 
 def finding(tmp_path: Path, name: str, params: str = "{}") -> tuple[bool, str]:

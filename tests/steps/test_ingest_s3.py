@@ -21,9 +21,8 @@ from longtail.files import file_digest, read_json, write_json
 from longtail.steps.fingerprint import fingerprint
 from longtail.steps.ingest import ingest
 from tests.steps.ingest_fixtures import png, run_ingest, stored_bytes, write_tree
-from tests.steps.s3_server import BUCKET, Request, S3Server, s3, s3_backend
+from tests.steps.s3_server import BUCKET, Request, S3Server
 
-__all__ = ["s3", "s3_backend"]  # fixtures
 ROOT = f"s3://{BUCKET}/data"
 FILES = {
     f"{name}/{i}.png": png(seed + i)

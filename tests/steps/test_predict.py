@@ -14,7 +14,7 @@ from longtail.config.ingest import S3Config
 from longtail.errors import LongtailError
 from longtail.steps.predict import Summary, predict
 from tests.steps.ingest_fixtures import encode, picture, write_tree
-from tests.steps.s3_server import BUCKET, S3Server, s3, s3_backend
+from tests.steps.s3_server import BUCKET, S3Server
 from tests.steps.served_fixtures import (
     CLASSES,
     COUNTS,
@@ -25,8 +25,6 @@ from tests.steps.served_fixtures import (
     write_images,
     write_model,
 )
-
-__all__ = ["s3", "s3_backend"]  # fixtures
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,9 @@ from longtail.steps.split import split
 from longtail.steps.tau_norm import tau_norm
 from longtail.steps.validate import validate
 from tests.steps.ingest_fixtures import run_ingest
-from tests.steps.s3_server import BUCKET, S3Server, s3, s3_backend
+from tests.steps.s3_server import BUCKET, S3Server
 from tests.steps.tiny_source import write_tiny_source
 
-__all__ = ["s3", "s3_backend"]  # fixtures
 SPLIT = {"law": "given", "val": {"take_from": "source"}, "test": {"take_from": "source"}}
 STAGE_1 = {"image_size": 8, "epochs": 1, "batch_size": 16, "warmup_epochs": 0}
 

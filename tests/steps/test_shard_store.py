@@ -16,9 +16,8 @@ from longtail.files import file_digest
 from longtail.io.publishing import publish
 from longtail.io.shard_store import LocalShards, open_shards
 from tests.steps.ingest_fixtures import encode, picture, run_ingest, write_tree
-from tests.steps.s3_server import BUCKET, Request, S3Server, s3, s3_backend
+from tests.steps.s3_server import BUCKET, Request, S3Server
 
-__all__ = ["s3", "s3_backend"]  # fixtures
 URL = f"s3://{BUCKET}/store"
 IMAGES, SHARDS = 500, 3  # of about 5 kB; a shard takes a megabyte
 

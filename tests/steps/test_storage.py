@@ -14,9 +14,8 @@ from longtail.imaging import BadImage
 from longtail.io.storage import open_storage
 from longtail.sources.collection import Storage
 from tests.steps.ingest_fixtures import png, run_ingest, stored_bytes, write_tree
-from tests.steps.s3_server import BUCKET, Request, S3Server, s3, s3_backend
+from tests.steps.s3_server import BUCKET, Request, S3Server
 
-__all__ = ["s3", "s3_backend"]  # fixtures
 ROOT = f"s3://{BUCKET}/data"
 # A plain sort of names, directory by directory, gives another order than a bucket's listing.
 FILES = {"a/1": b"one", "a-b/2": b"two", "a.c": b"three", "Z": b"", "ü/4": b"four", ".h": b"hidden"}

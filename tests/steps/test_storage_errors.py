@@ -8,9 +8,8 @@ from longtail.config.ingest import S3Config
 from longtail.errors import LongtailError
 from longtail.io.storage import open_storage
 from longtail.sources.collection import Storage
-from tests.steps.s3_server import BUCKET, Request, S3Server, s3, s3_backend
+from tests.steps.s3_server import BUCKET, Request, S3Server
 
-__all__ = ["s3", "s3_backend"]  # fixtures
 ROOT = f"s3://{BUCKET}/data"
 only_where_keys_are_checked = pytest.mark.parametrize("s3_backend", ["radosgw"], indirect=True)
 

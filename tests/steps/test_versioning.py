@@ -8,10 +8,9 @@ from longtail.commands.pin import read_pointer
 from longtail.commands.provenance import dvc_directory_md5
 from longtail.errors import LongtailError
 from longtail.io.versioning import check_belongs, pointed_md5, pull, version
-from tests.steps.s3_server import BUCKET, S3Server, s3, s3_backend
+from tests.steps.s3_server import BUCKET, S3Server
 from tests.steps.split_fixtures import run_split, write_images
 
-__all__ = ["s3", "s3_backend"]  # fixtures
 REMOTE = f"s3://{BUCKET}/versions"
 PARTS = {"law": "natural", "val": {"share": 0.25}}
 
