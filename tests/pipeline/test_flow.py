@@ -38,11 +38,11 @@ def test_a_second_run_only_looks_at_the_world_outside(workspace):
 
 def test_stage_2_parameters_re_run_nothing_upstream(workspace):
     change_params(workspace, {"classify.method": "ncm", "tau_norm.steps": 11})
-    again = stages_run(run(workspace, "dvc", "repro"))
+    again = stages_run(run(workspace, "dvc", "repro", "evaluate"))
     assert {"classify", "tau_norm", "evaluate"} <= again
     assert not again & UPSTREAM
     change_params(workspace, {"classify.method": "crt", "tau_norm.steps": 21})
-    assert not stages_run(run(workspace, "dvc", "repro")) & UPSTREAM
+    assert not stages_run(run(workspace, "dvc", "repro", "evaluate")) & UPSTREAM
 
 
 def test_dvc_commands_of_every_day(workspace):
@@ -56,7 +56,7 @@ def test_dvc_commands_of_every_day(workspace):
 def test_an_experiment_changes_a_parameter(workspace):
     run(workspace, "git", "add", ".")
     run(workspace, "git", "commit", "--quiet", "--message", "first run")
-    output = run(workspace, "dvc", "exp", "run", "-S", "classify.method=ncm")
+    output = run(workspace, "dvc", "exp", "run", "-S", "classify.method=ncm", "classify")
     assert not stages_run(output) & UPSTREAM
     assert read_json(workspace / "models/classifier/classifier.json")["method"] == "ncm"
 

@@ -74,7 +74,7 @@ class Checkout:
         """Run stages of the flow with the checkout's own code; their output goes to the terminal.
 
         Args:
-            single: each by itself, without what comes before it.
+            single: each by itself, in the order given, without what comes before it.
 
         Raises:
             LongtailError: a stage failed.
@@ -89,14 +89,13 @@ class Checkout:
                 "DVC_SITE_CACHE_DIR": site,
             }
             environment.pop("MLFLOW_RUN_ID", None)
-            for stage in stages:
-                command = [sys.executable, "-m", "dvc", "repro", *(["--single-item"] * single)]
-                done = subprocess.run([*command, stage], cwd=self.root, env=environment)
-                if done.returncode:
-                    raise LongtailError(
-                        f"the stage {stage} failed in {self.root}; it says why above. The "
-                        "checkout stays there to look at"
-                    )
+            command = [sys.executable, "-m", "dvc", "repro", *(["--single-item"] * single)]
+            done = subprocess.run([*command, *stages], cwd=self.root, env=environment)
+        if done.returncode:
+            raise LongtailError(
+                f"a stage failed in {self.root}; DVC says above which, and it says why. The "
+                "checkout stays there to look at"
+            )
 
 
 def clone(repository: Path, commit: str, into: Path) -> Checkout:
