@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components import trainjob
-from components.cluster import Cluster, own_cluster
+from components.cluster import own_cluster
 from components.running import run_id, state
 from longtail.artifacts import Images
 from longtail.config.training import RepresentConfig
@@ -18,6 +18,7 @@ from longtail.errors import LongtailError
 from longtail.files import content_digest, whole_directory, write_json
 from longtail.io.state import fetch_files, open_state, store_files
 
+SECONDS_BETWEEN_LOOKS = 10.0  # at the job
 log = logging.getLogger(__name__)
 
 
@@ -32,8 +33,6 @@ def train_on_nodes(
     *,
     key: str,
     paths: dict[str, Path],
-    cluster: Cluster | None = None,
-    seconds: float = 10.0,
 ) -> None:
     """Have the nodes of a TrainJob run the step `represent`; their meeting place is the state.
 
@@ -59,7 +58,7 @@ def train_on_nodes(
         _send(config, paths, f"nodes/{name}/in")
         try:
             job = _named(manifest, name, key)
-            trainjob.run(cluster or own_cluster(), job, seconds=seconds, tell=log.info)
+            trainjob.run(own_cluster(), job, seconds=SECONDS_BETWEEN_LOOKS, tell=log.info)
         except LongtailError:
             # Another step of this run that trains the same may have taken job and result first,
             # and a node may fail after the artifact is whole.

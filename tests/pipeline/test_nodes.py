@@ -244,6 +244,7 @@ def launch(api: KubernetesApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     manifest["spec"]["trainer"]["env"].append(cache)  # the image's is /scratch
     monkeypatch.setenv("LONGTAIL_TRAINJOB", json.dumps(manifest))
     monkeypatch.setattr("components.nodes.own_cluster", partial(Cluster, api.address, api.account))
+    monkeypatch.setattr("components.nodes.SECONDS_BETWEEN_LOOKS", 0.2)
     before = signal.getsignal(signal.SIGTERM)
     yield partial(train, config(), processes=2)
     signal.signal(signal.SIGTERM, before)
