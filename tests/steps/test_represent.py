@@ -43,6 +43,15 @@ def test_writes_a_backbone_and_a_head_that_load(inputs, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"], "no checkpoint stays"
 
 
+def test_a_directory_given_for_the_checkpoint_keeps_what_else_is_in_it(inputs, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for name in ("notes.txt", ".training.pt.partial"):  # the latter of a process that was killed
+        (mine / name).write_text("text")
+    represent(config(epochs=1), **inputs, out=tmp_path / "out", checkpoint=mine)
+    assert [path.name for path in mine.iterdir()] == ["notes.txt"]
+
+
 def test_same_inputs_give_the_same_bytes(inputs, tmp_path):
     for name in ("a", "b"):
         represent(config(epochs=1), **inputs, out=tmp_path / name)

@@ -1,6 +1,5 @@
 """Stage 1: train the backbone and its first classifier."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from safetensors.torch import save_file
 
 import longtail
 from longtail.artifacts import Images, Representation
+from longtail.checkpoint import remove_checkpoint
 from longtail.config.training import RepresentConfig
 from longtail.data import ImageStore
 from longtail.distributed import World, world
@@ -42,8 +42,8 @@ def represent(
     process trains on its share and the first one writes.
 
     Args:
-        checkpoint: directory of the checkpoint, removed at the end; default: `.<out>.checkpoint`
-            beside `out`.
+        checkpoint: directory of `training.pt`, which is removed at the end, and with it the
+            directory if nothing else is there; default: `.<out>.checkpoint` beside `out`.
 
     Raises:
         LongtailError: the split did not pass validation, or the parameters do not fit together.
@@ -56,11 +56,11 @@ def represent(
         stores = [_store(config, images, table, processes) for table in (train, val)]
         network = build_network(config, description, processes)
         trainer = build_trainer(config, network, stores[0], description, processes)
-        checkpoint = checkpoint or out.with_name(f".{out.name}.checkpoint")
-        checkpoint.mkdir(parents=True, exist_ok=True)
+        directory = checkpoint or out.with_name(f".{out.name}.checkpoint")
+        directory.mkdir(parents=True, exist_ok=True)
         outcome = trainer.fit(
             *stores,
-            checkpoint=checkpoint / "training.pt",
+            checkpoint=directory / "training.pt",
             key=training_key(config, train=train, val=val, profile=profile),
             after_epoch=after_epoch,
         )
@@ -68,7 +68,7 @@ def represent(
             outcome = trainer.shift_statistics(outcome, *stores)
         if processes.rank == 0:
             _write(out, config, network, outcome, description)
-            shutil.rmtree(checkpoint)
+            remove_checkpoint(directory / "training.pt")
 
 
 def training_key(config: RepresentConfig, *, train: Path, val: Path, profile: Path) -> str:
