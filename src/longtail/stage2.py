@@ -72,7 +72,7 @@ def crt(
 
     Args:
         train, val: cached features. num_classes: `C`.
-        training: the field uses the sampler `class_balanced`.
+        training: the field uses the sampler `class_balanced`, or `instance` if the loss balances.
         loss: one value a sample, see `longtail.losses.table`.
         bias_start: of every bias, which then has no weight decay, as sigmoid losses want it.
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from longtail.artifacts import Classifier, Features, Images, Representation, Split, TauNorm
+from longtail.config.section import parse
 from longtail.config.training import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
 from longtail.data import ImageStore
 from longtail.errors import LongtailError
@@ -174,6 +175,30 @@ def test_a_sweep_trains_every_head_and_takes_the_best_by_val(inputs, tmp_path):
     stage2(inputs, alone, method="crt")
     crt = load_heads(Classifier(alone / "classifier").head)["stage2"]
     assert crt.weight.equal(heads["crt"].weight), "a sweep's crt is crt"
+
+
+@pytest.mark.parametrize(
+    ("loss", "sampler"),
+    [
+        ("cross_entropy", "class_balanced"),
+        ("focal", "class_balanced"),
+        ("balanced_softmax", "instance"),
+        ("logit_adjusted", "instance"),
+        ("bfs", "instance"),
+    ],
+)
+@pytest.mark.parametrize("method", ["crt", "sweep"])
+def test_crt_takes_the_prior_out_once(inputs, tmp_path, loss, sampler, method):
+    """By balanced draws, or by a loss that does it, which then sees the images as they come."""
+    given = {"features": inputs["features"], "representation": inputs["representation"]}
+    heads = []
+    for name, options in (("default", {"method": method}), ("asked", {"sampler": sampler})):
+        config = parse(ClassifyConfig, {"epochs": 1, "loss": loss} | options, where="classify")
+        out = Classifier(tmp_path / name)
+        classify(config, **given, out=out.root)
+        swept = options.get("method") == "sweep"
+        heads.append(load_heads(out.sweep)["crt"] if swept else load_heads(out.head)["stage2"])
+    assert heads[0].weight.equal(heads[1].weight)
 
 
 def test_seql_spares_the_same_classes_whatever_was_drawn_before(inputs, tmp_path):

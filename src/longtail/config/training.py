@@ -29,6 +29,7 @@ POLICY = (  # what timm takes: it ignores some of what it does not know, and ass
     rf"|rand(-(m|mmax|n|inc)\d+|-(mstd|p){NUMBER}|-t(weights|3aw?))*"
 )
 SIGMOID_LOSSES = ("sigmoid_cross_entropy", "sigmoid_focal")
+BALANCED_LOSSES = ("balanced_softmax", "logit_adjusted", "bfs")  # take out the prior themselves
 
 
 class AugmentConfig(Section):
@@ -275,7 +276,9 @@ class ClassifyConfig(Section):
     learning_rate: float = Field(default=0.1, gt=0.0, description="Start of the cosine.")
     weight_decay: float = Field(default=5e-4, ge=0.0, description="L2 penalty (not lws).")
     sampler: Sampler | None = Field(
-        default=None, description="Default: class_balanced (crt, lws), instance (bwlm, max_norm)."
+        default=None,
+        description="Default: class_balanced (crt, lws), instance (bwlm, max_norm, and crt with a "
+        "loss that takes the prior out itself: balanced_softmax, logit_adjusted, bfs).",
     )
     loss: Loss = Field(default=CrossEntropy(), description="Of crt; bwlm has its own.")
     bfs: Bfs = Field(default=Bfs(name="bfs"), description="The loss of bwlm.")

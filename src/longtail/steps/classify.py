@@ -9,7 +9,7 @@ from typing import Any, Literal
 from longtail.artifacts import Classifier, Features, Representation
 from longtail.class_means import ncm
 from longtail.config.losses import LossSection
-from longtail.config.training import SIGMOID_LOSSES, ClassifyConfig
+from longtail.config.training import BALANCED_LOSSES, SIGMOID_LOSSES, ClassifyConfig
 from longtail.errors import LongtailError
 from longtail.features import read_features
 from longtail.files import read_json, whole_directory, write_json
@@ -109,7 +109,9 @@ def _judged(fitted: Fitted, task: Task) -> dict[str, float]:
 
 
 def _crt(task: Task) -> Fitted:
-    return _retrained(task, task.config.loss, sampler="class_balanced")
+    # Balanced draws would take the prior out once more than such a loss has.
+    balanced = task.config.loss.name in BALANCED_LOSSES
+    return _retrained(task, task.config.loss, sampler="instance" if balanced else "class_balanced")
 
 
 def _bwlm(task: Task) -> Fitted:
