@@ -189,6 +189,7 @@ def _description(
         "super_of": [],
         "loss": "cross_entropy",
         "keeps_prior": True,
+        "follows_counts": True,
         "sampler": "instance",
         "best_epoch": 11,
         "epochs": 12,

@@ -177,6 +177,7 @@ def write_models(root: Path) -> tuple[Path, Path]:
         "super_of": [],
         "loss": "cross_entropy",
         "keeps_prior": True,
+        "follows_counts": True,
         "sampler": "instance",
         "split": "f" * 64,
     }

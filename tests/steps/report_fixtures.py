@@ -246,6 +246,7 @@ def _write_models(inputs: dict[str, Path], *, image_size: int) -> None:
         "image_size": image_size,
         "loss": "cross_entropy",
         "keeps_prior": True,
+        "follows_counts": True,
         "sampler": "instance",
         "best_epoch": 57,
         "epochs": 60,

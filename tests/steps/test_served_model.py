@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from longtail.artifacts import Representation, TauNorm
+from longtail.config.section import parse
+from longtail.config.training import RepresentConfig
 from longtail.files import read_json, write_json
 from longtail.heads import Head
 from longtail.io.head_files import save_heads
@@ -38,10 +40,33 @@ def test_plain_training_leaves_the_counts_in_the_probabilities(models):
 
 
 @pytest.mark.parametrize(
+    ("changes", "prior"),
+    [
+        ({"loss": {"name": "cross_entropy", "smoothing": 0.1}}, [0.75, 0.25, 0.0]),
+        ({"loss": "focal"}, [0.75, 0.25, 0.0]),
+        ({"loss": "seql"}, [0.75, 0.25, 0.0]),
+        ({"loss": "sigmoid_focal"}, [0.75, 0.25, 0.0]),
+        ({"loss": "label_aware_smoothing"}, [0.5, 0.5, 0.0]),
+        ({"loss": "balanced_softmax"}, [0.5, 0.5, 0.0]),
+        ({"loss": "focal", "sampler": "square_root"}, [0.5, 0.5, 0.0]),
+        ({"deferred_sampler": "class_balanced"}, [0.5, 0.5, 0.0]),
+        ({"reweighting": {"scheme": "inverse_frequency"}}, [0.5, 0.5, 0.0]),
+        ({"hierarchy": {"class_weights": "balanced"}}, [0.5, 0.5, 0.0]),
+    ],
+    ids=str,
+)
+def test_the_counts_stay_where_stage_1_does_not_balance(models, changes, prior):
+    trained = parse(RepresentConfig, changes, where="represent")
+    describe(models[0], keeps_prior=trained.keeps_prior, follows_counts=trained.follows_counts)
+    _, facts, _ = served_model(*models, chosen="stage1", classes=CLASSES)
+    assert facts.prior == prior
+
+
+@pytest.mark.parametrize(
     ("chosen", "changes"),
     [
         ("stage2", {}),
-        ("stage1", {"keeps_prior": False}),
+        ("stage1", {"follows_counts": False}),
     ],
 )
 def test_whatever_balances_takes_them_out(models, chosen, changes):

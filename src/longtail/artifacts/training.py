@@ -13,7 +13,8 @@ class Representation:
     `class_counts`, `groups` (by label), `group_names`, `loss`, `sampler`, `best_epoch`,
     `epochs`, `val` (metrics of the best epoch), `parameters`, `multiply_adds`, `split` (digest of
     the profile), `keeps_prior` (whether its probabilities contain the shares of the training
-    classes, as after plain cross-entropy). `history.json` is a list of
+    classes, as after plain cross-entropy), `follows_counts` (whether they are at least roughly for
+    those shares, as after any training that does not balance). `history.json` is a list of
     `{epoch, learning_rate, frozen_groups, train_loss, train_accuracy, val_loss, val_accuracy,
     val_balanced_accuracy}`.
     """

@@ -29,6 +29,8 @@ POLICY = (  # what timm takes: it ignores some of what it does not know, and ass
     rf"|rand(-(m|mmax|n|inc)\d+|-(mstd|p){NUMBER}|-t(weights|3aw?))*"
 )
 SIGMOID_LOSSES = ("sigmoid_cross_entropy", "sigmoid_focal")
+# Smoothing, focus and sigmoids blur the prior, and SEQL spares rare classes, but it stays in.
+COUNTING_LOSSES = ("cross_entropy", "focal", "seql", *SIGMOID_LOSSES)
 BALANCED_LOSSES = ("balanced_softmax", "logit_adjusted", "bfs")  # take out the prior themselves
 
 
@@ -190,22 +192,34 @@ class RepresentConfig(Section):
     @property
     def departures(self) -> list[str]:
         """What makes it other than plain cross-entropy on images as they come, as keys."""
-        weighted = self.hierarchy is not None and self.hierarchy.class_weights == "balanced"
         smoothed = isinstance(self.loss, CrossEntropy) and self.loss.smoothing > 0
         departs = {
             f"loss: {self.loss.name}": self.loss.name != "cross_entropy",
             "loss.smoothing": smoothed,
+        }
+        return [key for key, does in departs.items() if does] + self._balances
+
+    @property
+    def _balances(self) -> list[str]:
+        """What makes images of rare classes count for more than others beside the loss, as keys."""
+        weighted = self.hierarchy is not None and self.hierarchy.class_weights == "balanced"
+        balances = {
             f"sampler: {self.sampler}": self.sampler != "instance",
             f"deferred_sampler: {self.deferred_sampler}": self.deferred_sampler is not None,
             "reweighting": self.reweighting is not None,
             "hierarchy.class_weights: balanced": weighted,
         }
-        return [key for key, does in departs.items() if does]
+        return [key for key, does in balances.items() if does]
 
     @property
     def keeps_prior(self) -> bool:
         """Whether its p(y | x) contains p(y) of the training images."""
         return not self.departures
+
+    @property
+    def follows_counts(self) -> bool:
+        """Whether its p(y | x) is, at least roughly, for p(y) of the training images."""
+        return self.loss.name in COUNTING_LOSSES and not self._balances
 
     @property
     def head_kind(self) -> Literal["linear", "cosine"]:

@@ -130,6 +130,7 @@ def _describe(members: list[Member], head: Head, average: Average) -> dict[str, 
         # Post-hoc methods ask what the head was trained with: of several, no single loss.
         "loss": ENSEMBLE,
         "keeps_prior": False,
+        "follows_counts": False,
         "sampler": ENSEMBLE,
         "epochs": sum(description["epochs"] for description in descriptions),
         "best_epoch": None,

@@ -121,6 +121,7 @@ def _describe(config: RepresentConfig, profile: Any, split_digest: str) -> dict[
         "group_names": profile["group_names"],
         "loss": config.loss.name,
         "keeps_prior": config.keeps_prior,
+        "follows_counts": config.follows_counts,
         "sampler": config.sampler,
         "epochs": config.epochs,
         "head_kind": config.head_kind,

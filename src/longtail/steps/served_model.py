@@ -51,6 +51,6 @@ def served_model(
 def _follows_counts(chosen: str, description: dict[str, Any]) -> bool:
     """Whether the class distribution of the training images is in the probabilities.
 
-    It is after plain training; all that comes after works to take it out.
+    It is after training without balancing; all that comes after works to take it out.
     """
-    return bool(description["keeps_prior"]) and chosen == "stage1"
+    return bool(description["follows_counts"]) and chosen == "stage1"
