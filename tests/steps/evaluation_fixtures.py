@@ -179,6 +179,7 @@ def _description(
         "image_size": SIZE,
         "mean": MEAN,
         "std": STD,
+        "horizontal_flip": True,
         "head_kind": "linear",
         "head_scale": 1.0,
         "classes": [f"class-{label}" for label in range(len(train))],

@@ -1,5 +1,6 @@
 """An ensemble predicts what its members' averages say, and goes through the rest of the flow."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,15 @@ def test_the_rest_of_the_flow_takes_it_and_it_can_be_served(data, members, tmp_p
     images = torch.randint(0, 256, (3, 8, 8, 3), dtype=torch.uint8)
     exported = torch.export.export(model, (images,)).module()
     torch.testing.assert_close(exported(images), model(images))
+
+
+def test_it_counts_as_trained_on_mirrored_images_if_all_members_were(members, tmp_path):
+    plain = Representation(shutil.copytree(members[1], tmp_path / "plain") / "representation")
+    write_json(plain.description, read_json(plain.description) | {"horizontal_flip": False})
+    for name, second in (("all", members[1]), ("one", tmp_path / "plain")):
+        ensemble([members[0], second], average="logits", out=tmp_path / name)
+        described = read_json(Representation(tmp_path / name).description)
+        assert described["horizontal_flip"] == (name == "all")
 
 
 def test_one_member_is_no_ensemble(members, tmp_path):

@@ -1,19 +1,21 @@
 """embed, classify and tau_norm on a few digits and a small real backbone."""
 
 import hashlib
+import itertools
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from longtail.artifacts import Classifier, Features, Images, Representation, Split, TauNorm
 from longtail.config.section import parse
 from longtail.config.training import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
 from longtail.data import ImageStore
 from longtail.errors import LongtailError
-from longtail.extraction import load_backbone
+from longtail.extraction import FeatureExtractor, load_backbone
 from longtail.files import file_digest, read_json, write_json
 from longtail.io.head_files import load_heads
 from longtail.models import normalize
@@ -85,6 +87,24 @@ def test_embedding_leaves_the_backbone_alone_and_repeats_itself(inputs, tmp_path
         assert (
             hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(twin.read_bytes()).digest()
         )
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_views_are_mirrored_if_stage_1_mirrored(inputs, tmp_path, mirror):
+    """Else each is one of the nine crops of its image, of which the padding is one pixel."""
+    shutil.copytree(inputs["representation"], tmp_path / "representation")
+    copy = Representation(tmp_path / "representation")
+    write_json(copy.description, read_json(copy.description) | {"horizontal_flip": mirror})
+    paths = {key: inputs[key] for key in ("images", "train", "val")} | {"representation": copy.root}
+    embed(EmbedConfig(train_views=4), **paths, out=tmp_path / "features")
+    views = torch.from_numpy(np.load(Features(tmp_path / "features").features("train")))[1:]
+    store = ImageStore(Images(inputs["images"]), inputs["train"], size=8)
+    padded = F.pad(store.decode(torch.arange(len(store))), (0, 0, 1, 1, 1, 1))
+    extract = FeatureExtractor(copy)
+    places = itertools.product(range(3), range(3))
+    crops = torch.stack([extract(padded[:, y : y + 8, x : x + 8]) for y, x in places])  # [9, N, D]
+    nearest = (views[:, None] - crops).norm(dim=3).amin(dim=1)  # [V, N]
+    assert (nearest > 1e-3).any() == mirror
 
 
 @pytest.mark.parametrize("method", ["crt", "lws"])
@@ -247,7 +267,7 @@ def test_temperature_lowers_the_loss_and_moves_no_prediction(inputs, tmp_path):
     for name, head in load_heads(TauNorm(calibrated).heads).items():
         plain, cooled = before[name].logits(val), head.logits(val)
         assert cooled.argmax(1).equal(plain.argmax(1))
-        loss = torch.nn.functional.cross_entropy
+        loss = F.cross_entropy
         assert loss(cooled, labels) <= loss(plain, labels) + 1e-6
 
 

@@ -267,7 +267,10 @@ class EmbedConfig(Section):
     """Features of the frozen backbone, computed once."""
 
     train_views: int = Field(
-        default=1, ge=1, description="1: the plain image; more: augmented views beside it."
+        default=1,
+        ge=1,
+        description="1: the plain image; more: views beside it, cropped, and mirrored if "
+        "represent.augment.horizontal_flip is true.",
     )
     test_time_flip: bool = Field(
         default=False,

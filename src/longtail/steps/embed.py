@@ -23,8 +23,9 @@ def embed(
 ) -> None:
     """Write `Features`: train in `train_views` views, val in one; images stream through once.
 
-    View 0 is the plain image, further ones are cropped (padding 1/8 of the side) and mirrored. The
-    backbone is in `eval()`: its BatchNorm statistics stay as stage 1 left them.
+    View 0 is the plain image, further ones are cropped (padding 1/8 of the side), and mirrored if
+    stage 1 mirrored. The backbone is in `eval()`: its BatchNorm statistics stay as stage 1 left
+    them.
     """
     extract = FeatureExtractor(Representation(representation), test_time_flip=config.test_time_flip)
     size, dimension = extract.description["image_size"], extract.description["feature_dim"]
@@ -48,17 +49,18 @@ def _features(
     what: str,
 ) -> Iterator[Tensor]:
     """Yield `[V, n, D]` of each batch: its images are read and decoded once for all views."""
+    mirror = extract.description["horizontal_flip"]
     with progress(total=len(store), what=what) as bar:
         for number, pixels in enumerate(store.batches(config.batch_size)):
-            seen = (_view(pixels, view, number, config) for view in range(views))
+            seen = (_view(pixels, view, number, config, mirror=mirror) for view in range(views))
             yield torch.stack(list(map(extract, seen)))
             bar.update(len(pixels))
 
 
-def _view(pixels: Tensor, view: int, number: int, config: EmbedConfig) -> Tensor:
+def _view(pixels: Tensor, view: int, number: int, config: EmbedConfig, *, mirror: bool) -> Tensor:
     if view == 0:
         return pixels
-    augmentation = Augmentation(crop_padding=pixels.shape[1] // 8)
+    augmentation = Augmentation(crop_padding=pixels.shape[1] // 8, horizontal_flip=mirror)
     place = generator_at(config.seed, Use.VIEW, view, number)
     drawn = draw_augmentation(augmentation, len(pixels), generator=place)
     return augment(pixels, augmentation, drawn)

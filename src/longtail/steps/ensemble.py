@@ -121,6 +121,7 @@ def _describe(members: list[Member], head: Head, average: Average) -> dict[str, 
     kept = ("classes", "super_classes", "super_of", "class_counts", "groups", "group_names")
     return {
         **{key: first[key] for key in (*SHARED, *kept)},
+        "horizontal_flip": all(description["horizontal_flip"] for description in descriptions),
         "backbone": ENSEMBLE,
         "members": [description["backbone"] for description in descriptions],
         "average": average,

@@ -115,6 +115,7 @@ def _describe(config: RepresentConfig, profile: Any, split_digest: str) -> dict[
         "image_size": config.image_size,
         "mean": config.mean,
         "std": config.std,
+        "horizontal_flip": config.augment.horizontal_flip,
         "classes": [entry["name"] for entry in classes],
         "class_counts": [entry["train"] for entry in classes],
         "groups": [entry["group"] for entry in classes],
