@@ -122,17 +122,18 @@ def max_norm(
     """Fine-tune the stage-1 head under a ceiling on the length of its rows.
 
     Class-balanced cross-entropy with weight decay; after each epoch rows longer than the radius are
-    projected onto it. The radius is fixed once, `min + 0.1 (max - min)` of the stage-1 row lengths;
-    the bias is free. `stage1` must be linear.
+    projected onto it. The radius is fixed once, `min + 0.1 (max - min)` of the stage-1 row lengths
+    of classes that have images; the bias is free. `stage1` must be linear.
 
     Source: Alshammari et al., Long-Tailed Recognition via Weight Balancing (CVPR 2022), section 4.
     """
     assert stage1.kind == "linear"
-    lengths = stage1.weight.norm(dim=1)
+    counts = train.counts(len(stage1.weight))
+    lengths = stage1.weight[counts > 0].norm(dim=1)
     radius = float(lengths.min() + 0.1 * (lengths.max() - lengths.min()))
     weight = stage1.weight.clone()
     bias = torch.zeros(len(weight)) if stage1.bias is None else stage1.bias.clone()
-    class_weights = effective_number_weights(train.counts(len(weight)), beta=beta)
+    class_weights = effective_number_weights(counts, beta=beta)
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, weight=class_weights.to(logits))

@@ -1,5 +1,7 @@
 """Stage 2 on toy features: class means by hand, what each method may move, and what it is for."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -109,6 +111,19 @@ def test_max_norm_keeps_every_row_within_the_radius_of_stage_1():
     radius = lengths.min() + 0.1 * (lengths.max() - lengths.min())
     assert fitted.head.weight.norm(dim=1).max() <= radius * (1 + 1e-6)
     assert recall(fitted.head, 2) > recall(stage1, 2)
+
+
+def test_rows_of_classes_without_images_do_not_set_the_radius_of_max_norm():
+    stage1 = cross_entropy_head()
+    alone = max_norm(stage1, TRAIN, VAL, training=training(sampler="instance"))
+    wider = replace(
+        stage1,
+        weight=torch.cat([stage1.weight, torch.full((1, 4), 1e-3)]),  # as weight decay leaves it
+        bias=torch.cat([stage1.bias, torch.zeros(1)]),
+        absent=torch.tensor([False, False, False, True]),
+    )
+    beside = max_norm(wider, TRAIN, VAL, training=training(sampler="instance"))
+    torch.testing.assert_close(beside.head.weight[:3], alone.head.weight)
 
 
 def test_a_projection_moves_only_long_rows_and_keeps_directions():
