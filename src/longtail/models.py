@@ -193,10 +193,10 @@ def freeze(backbone: nn.Module, *, groups: int) -> None:
 
 
 def rest(backbone: nn.Module) -> None:
-    """Put layers whose own parameters are all frozen into `eval()`."""
+    """Put modules into `eval()` whose parameters, those of their parts included, are all frozen."""
     for module in backbone.modules():
-        own = list(module.parameters(recurse=False))
-        if own and not any(parameter.requires_grad for parameter in own):
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
             module.eval()
 
 

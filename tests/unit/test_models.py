@@ -96,6 +96,17 @@ def test_frozen_groups_keep_weights_and_statistics(name):
     assert not any(name.startswith((f"{stem}.", "bn1.")) for name in moved)
 
 
+def test_a_frozen_parameter_of_the_whole_lets_its_trained_parts_train():
+    """The class token of a transformer is in the stem's group, but no part of the stem."""
+    backbone = build_backbone("xcit_nano_12_p16_224")
+    freeze(backbone, groups=1)
+    backbone.train()
+    rest(backbone)
+    assert not backbone.cls_token.requires_grad
+    assert not any(module.training for module in backbone.patch_embed.modules())
+    assert all(module.training for module in backbone.blocks.modules())
+
+
 def test_more_groups_than_there_are_is_an_error():
     with pytest.raises(LongtailError, match=r"frozen_groups is 9.*4 layer groups"):
         freeze(build_backbone("cifar_resnet32"), groups=9)
