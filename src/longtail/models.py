@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from longtail.errors import LongtailError
+from longtail.errors import LongtailError, first_few
 
 
 class BasicBlock(nn.Module):
@@ -141,12 +142,12 @@ def build_backbone(name: str, *, pretrained: str | None = None) -> nn.Module:
         pretrained: None for random weights, `hub` for timm's, or a local safetensors file.
 
     Raises:
-        LongtailError: the name is unknown, or the weights cannot be had.
+        LongtailError: the name is unknown, or the weights cannot be had or do not fit.
     """
     if name in CIFAR_RESNETS:
         backbone: nn.Module = CIFAR_RESNETS[name]()
         if pretrained == "hub":
-            raise LongtailError(f"{name} has no weights on a hub; give a local file or null")
+            raise _no_weights(name)
         return _with_weights(backbone, pretrained) if pretrained else backbone
     import timm
 
@@ -154,7 +155,7 @@ def build_backbone(name: str, *, pretrained: str | None = None) -> nn.Module:
         if pretrained == "hub":
             return timm.create_model(name, pretrained=True, num_classes=0)
         backbone = timm.create_model(name, num_classes=0)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise _unknown_model(name, error) from None
     except OSError as error:
         raise LongtailError(
@@ -228,11 +229,32 @@ def multiply_adds(backbone: nn.Module, *, image_size: int) -> int:
     """Count the multiply-adds of one image through the backbone."""
     from torch.utils.flop_counter import FlopCounterMode
 
+    with FlopCounterMode(display=False) as counter:
+        _run_once(backbone, image_size)
+    return int(counter.get_total_flops()) // 2
+
+
+def require_image_size(backbone: nn.Module, *, name: str, image_size: int) -> None:
+    """Try the backbone on one image.
+
+    Raises:
+        LongtailError: it cannot take images of that size.
+    """
+    try:
+        _run_once(backbone, image_size)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise LongtailError(
+            f"represent.image_size is {image_size}, which the backbone {name} cannot take "
+            f"({error}); set the size that it is made for, or take another backbone"
+        ) from error
+
+
+def _run_once(backbone: nn.Module, image_size: int) -> None:
+    """Pass one black image through the backbone and change nothing in it."""
     training = backbone.training
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad():
         backbone.eval()(torch.zeros(1, 3, image_size, image_size))
     backbone.train(training)
-    return int(counter.get_total_flops()) // 2
 
 
 def _layer_groups(backbone: nn.Module) -> list[list[str]]:
@@ -246,22 +268,52 @@ def _layer_groups(backbone: nn.Module) -> list[list[str]]:
 def _with_weights(backbone: nn.Module, file: str) -> nn.Module:
     if not Path(file).is_file():
         raise LongtailError(f"represent.pretrained: {file} does not exist")
-    weights = load_file(file)
+    try:
+        weights = load_file(file)
+    except SafetensorError as error:
+        raise LongtailError(
+            f"represent.pretrained: {file} is no safetensors file, or a part of one ({error}); "
+            "fetch it again, or convert it with safetensors.torch.save_file"
+        ) from None
     own = backbone.state_dict()
     missing = sorted(own.keys() - weights.keys())
     if missing:
         raise LongtailError(f"{file} lacks {missing[0]} and {len(missing) - 1} more weights")
+    for name, tensor in own.items():
+        if weights[name].shape != tensor.shape:
+            raise LongtailError(
+                f"{file} has {name} of shape {[*weights[name].shape]}, the backbone of shape "
+                f"{[*tensor.shape]}; give weights of the same represent.backbone"
+            )
     backbone.load_state_dict({name: weights[name] for name in own})
     return backbone
 
 
-def _unknown_model(name: str, error: RuntimeError) -> Exception:
+def _unknown_model(name: str, error: Exception) -> Exception:
+    """Say what timm does not know: a model, or its weights; another error stays what it is."""
     import difflib
 
     import timm
 
-    if timm.is_model(name):
-        return error
-    close = difflib.get_close_matches(name, [*CIFAR_RESNETS, *timm.list_models()], n=3)
-    hint = f"did you mean {' or '.join(close)}?" if close else "see timm.list_models()"
-    return LongtailError(f"represent.backbone: no model is called {name!r}; {hint}")
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        close = difflib.get_close_matches(name, [*CIFAR_RESNETS, *timm.list_models()], n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "see timm.list_models()"
+        return LongtailError(f"represent.backbone: no model is called {name!r}; {hint}")
+    weights = timm.list_pretrained(f"{architecture}.*")
+    if tag and name not in weights:
+        known = f"name {first_few(weights)}, or" if weights else "it has none: name"
+        return LongtailError(
+            f"represent.backbone: {architecture} has no weights called {tag!r}; {known} "
+            f"{architecture} alone"
+        )
+    if not weights:
+        return _no_weights(name)
+    return error
+
+
+def _no_weights(name: str) -> LongtailError:
+    return LongtailError(
+        f"represent.pretrained is hub, but {name} has no weights there; give a local safetensors "
+        "file, or null for random weights"
+    )

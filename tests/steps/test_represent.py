@@ -134,6 +134,14 @@ def test_shifted_bn_needs_batch_norm(inputs, tmp_path):
         represent(config(**options), **inputs, out=tmp_path / "out")
 
 
+def test_a_size_that_the_backbone_cannot_take_is_refused_before_images_are_decoded(
+    inputs, tmp_path, monkeypatch
+):
+    monkeypatch.delattr(ImageStore, "make_resident")
+    with pytest.raises(LongtailError, match="image_size is 8, which the backbone convnext_atto"):
+        represent(config(backbone="convnext_atto"), **inputs, out=tmp_path / "out")
+
+
 def weights_after(epochs: int, inputs, out: Path, **changes) -> dict[str, torch.Tensor]:
     represent(config(epochs=epochs, **changes), **inputs, out=out)
     return load_file(Representation(out).backbone)

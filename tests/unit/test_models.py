@@ -15,6 +15,7 @@ from longtail.models import (
     layer_group_count,
     multiply_adds,
     normalize,
+    require_image_size,
     rest,
 )
 
@@ -127,6 +128,39 @@ def test_an_unknown_model_names_its_neighbours():
         build_backbone("resnet5O")
 
 
+@pytest.mark.parametrize(
+    ("name", "pretrained", "message"),
+    [
+        ("resnet18.nonsense", None, r"resnet18 has no weights called 'nonsense'; name .*a1_in1k"),
+        ("resnet18.nonsense", "hub", r"resnet18 has no weights called 'nonsense'"),
+        ("coatnet_0_224.nonsense", None, r"'nonsense'; it has none: name coatnet_0_224 alone"),
+        ("coatnet_0_224", "hub", r"coatnet_0_224 has no weights there; .*or null"),
+        ("cifar_resnet32", "hub", r"cifar_resnet32 has no weights there; .*or null"),
+        ("timm/resnet18", None, "no model is called 'timm/resnet18'"),
+    ],
+)
+def test_weights_that_nobody_has_are_refused(name, pretrained, message):
+    with pytest.raises(LongtailError, match=message):
+        build_backbone(name, pretrained=pretrained)
+
+
+@pytest.mark.parametrize(
+    ("name", "side"), [("vit_tiny_patch16_224", 32), ("convnext_atto", 8)], ids=str
+)
+def test_a_size_that_a_backbone_cannot_take_is_refused(name, side):
+    with pytest.raises(LongtailError, match=f"image_size is {side}, which the backbone {name}"):
+        require_image_size(build_backbone(name), name=name, image_size=side)
+
+
+def test_trying_an_image_size_changes_nothing():
+    backbone = build_backbone("cifar_resnet32").train()
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    random = torch.get_rng_state()
+    require_image_size(backbone, name="cifar_resnet32", image_size=8)
+    assert backbone.training and torch.get_rng_state().equal(random)
+    assert all(v.equal(before[k]) for k, v in backbone.state_dict().items())
+
+
 def test_local_weights_are_loaded(tmp_path):
     source = build_backbone("cifar_resnet32")
     save_file(source.state_dict(), tmp_path / "weights.safetensors")
@@ -140,3 +174,17 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
         build_backbone("cifar_resnet32", pretrained=str(tmp_path / "few.safetensors"))
     with pytest.raises(LongtailError, match="does not exist"):
         build_backbone("cifar_resnet32", pretrained=str(tmp_path / "none.safetensors"))
+    save_file(build_backbone("cifar_resnet32_nf64").state_dict(), tmp_path / "wide.safetensors")
+    with pytest.raises(LongtailError, match=r"shape \[64.*, the backbone of shape \[16"):
+        build_backbone("cifar_resnet32", pretrained=str(tmp_path / "wide.safetensors"))
+
+
+def test_files_that_are_no_safetensors_are_refused(tmp_path):
+    torch.save(build_backbone("cifar_resnet32").state_dict(), tmp_path / "weights.pth")
+    save_file(build_backbone("cifar_resnet32").state_dict(), tmp_path / "whole.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(
+        (tmp_path / "whole.safetensors").read_bytes()[:100_000]
+    )
+    for name in ("weights.pth", "cut.safetensors"):
+        with pytest.raises(LongtailError, match=f"{name} is no safetensors file, or a part"):
+            build_backbone("cifar_resnet32", pretrained=str(tmp_path / name))

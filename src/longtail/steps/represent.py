@@ -53,8 +53,8 @@ def represent(
     description |= _super_classes(config, read_json(profile), Images(images))
     _check_absent(config, description)
     with world() as processes:
+        network = build_network(config, description, processes)  # before the images are decoded
         stores = [_store(config, images, table, processes) for table in (train, val)]
-        network = build_network(config, description, processes)
         trainer = build_trainer(config, network, stores[0], description, processes)
         directory = checkpoint or out.with_name(f".{out.name}.checkpoint")
         directory.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,7 @@ from longtail.models import (
     build_backbone,
     feature_dimension,
     layer_group_count,
+    require_image_size,
 )
 from longtail.optimization import build_optimizer, working_precision
 from longtail.randomness import mixed_seed
@@ -45,6 +46,7 @@ def build_network(
             f"represent.shifted_bn is true, but the backbone {config.backbone} has no BatchNorm; "
             "set it to false, or take another backbone"
         )
+    require_image_size(backbone, name=config.backbone, image_size=config.image_size)
     head = _head(config, description, feature_dimension(backbone))
     network = Network(backbone, head)
     return network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
