@@ -15,11 +15,15 @@ from longtail.errors import LongtailError
 
 @dataclass(frozen=True)
 class World:
-    """This process among those of a run; `rank` 0 writes."""
+    """This process among those of a run; `rank` 0 writes.
+
+    `on_device` processes share the memory of `device`: a machine's all have one CPU.
+    """
 
     rank: int
     size: int
     device: torch.device
+    on_device: int = 1
 
     def share(self, positions: Tensor) -> slice:
         """This rank's contiguous, disjoint part of a batch; all ranks together cover it."""
@@ -52,7 +56,7 @@ def world() -> Iterator[World]:
     """Join the processes that torchrun started (NCCL on GPUs, gloo on CPUs), or be alone."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
-    device = torch.device("cpu")
+    device, on_device = torch.device("cpu"), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if torch.cuda.is_available():
         place, devices = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if place >= devices:
@@ -60,15 +64,15 @@ def world() -> Iterator[World]:
                 f"torchrun started more processes than this machine has GPUs, {devices}; give it "
                 f"--nproc-per-node={devices}"
             )
-        device = torch.device("cuda", place)
+        device, on_device = torch.device("cuda", place), 1
         torch.cuda.set_device(device)
         torch.backends.cudnn.deterministic = True  # or a run that is made again ends elsewhere
     if size == 1:
-        yield World(0, 1, device)
+        yield World(0, 1, device, on_device)
         return
     # What ranks tell each other beside gradients lies on the CPU: no step has to wait for the GPU.
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
-        yield World(rank, size, device)
+        yield World(rank, size, device, on_device)
     finally:
         dist.destroy_process_group()

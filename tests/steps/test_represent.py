@@ -64,6 +64,23 @@ def test_streaming_images_train_the_same_model_as_resident_ones(inputs, tmp_path
     assert digests(tmp_path / "resident") == digests(tmp_path / "streamed")
 
 
+@pytest.mark.parametrize(
+    ("images", "processes", "kept"),
+    [(27, 1, [21, 6]), (26, 1, [21]), (20, 1, [6]), (54, 2, [21, 6]), (53, 2, [21])],
+)
+def test_train_val_and_all_processes_of_a_machine_share_one_memory(
+    inputs, tmp_path, monkeypatch, images, processes, kept
+):
+    """21 images of train and 6 of val, 192 bytes each."""
+    resident = []
+    monkeypatch.setattr(ImageStore, "make_resident", lambda store, _: resident.append(len(store)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    gigabytes = (images + 0.1) * 192 / 1e9
+    represent(config(epochs=1, resident_gigabytes=gigabytes), **inputs, out=tmp_path / "out")
+    assert resident == kept
+
+
 EVERY_OPTION = {
     "ldam-drw": {"loss": "ldam", "reweighting": {"scheme": "effective_number", "start": 0.5}},
     "balanced-softmax": {"loss": "balanced_softmax", "sampler": "progressive"},

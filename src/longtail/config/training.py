@@ -185,7 +185,10 @@ class RepresentConfig(Section):
     )
     compile: bool = Field(default=False, description="torch.compile the model.")
     resident_gigabytes: float = Field(
-        default=4.0, ge=0.0, description="Decoded images are kept in memory up to this size."
+        default=4.0,
+        ge=0.0,
+        description="Memory for decoded images, of train before val: of each GPU, or of a machine "
+        "for all its processes. What does not fit is decoded again in every epoch.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of weights, batches and augmentation.")
 

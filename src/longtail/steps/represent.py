@@ -1,5 +1,6 @@
 """Stage 1: train the backbone and its first classifier."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def represent(
     _check_absent(config, description)
     with world() as processes:
         network = build_network(config, description, processes)  # before the images are decoded
-        stores = [_store(config, images, table, processes) for table in (train, val)]
+        stores = _stores(config, images, (train, val), processes)
         trainer = build_trainer(config, network, stores[0], description, processes)
         directory = checkpoint or out.with_name(f".{out.name}.checkpoint")
         directory.mkdir(parents=True, exist_ok=True)
@@ -131,13 +132,20 @@ def _describe(config: RepresentConfig, profile: Any, split_digest: str) -> dict[
     }
 
 
-def _store(config: RepresentConfig, images: Path, table: Path, processes: World) -> ImageStore:
-    store = ImageStore(Images(images), table, size=config.image_size)
-    if len(store) == 0:
-        raise LongtailError(f"{table} has no images; change the split so that it gets some")
-    if len(store) * store.image_bytes <= config.resident_gigabytes * 1e9:
-        store.make_resident(processes.device)
-    return store
+def _stores(
+    config: RepresentConfig, images: Path, tables: Sequence[Path], processes: World
+) -> list[ImageStore]:
+    """Open the tables; keep those in memory that fit into what the ones before leave."""
+    free = config.resident_gigabytes * 1e9 / processes.on_device
+    stores = [ImageStore(Images(images), table, size=config.image_size) for table in tables]
+    for store, table in zip(stores, tables, strict=True):
+        needed = len(store) * store.image_bytes
+        if needed == 0:
+            raise LongtailError(f"{table} has no images; change the split so that it gets some")
+        if needed <= free:
+            store.make_resident(processes.device)
+            free -= needed
+    return stores
 
 
 def _write(
