@@ -39,6 +39,11 @@ def test_a_loss_is_a_name_or_a_section(tmp_path):
         ("represent: {augment: {auto: rand-w0}}", "no policy is called rand-w0"),
         ("represent: {augment: {auto: rand-m9.5}}", "no policy is called rand-m9.5"),
         ("represent: {augment: {auto: original-m9}}", "no policy is called original-m9"),
+        ("represent: {deferred_sampler: review, deferred_start: 1.0}", "`deferred_start` is 1.0: "),
+        (
+            "represent: {reweighting: {scheme: inverse_frequency, start: 1.0}}",
+            "`reweighting.start` is 1.0: .* less than 1",
+        ),
         ("represent: {milestones: [[0.9, 0.1], [0.1, 0.01]]}", "in the order of their shares"),
     ],
 )

@@ -70,6 +70,24 @@ def test_deferred_reweighting_starts_at_epoch_160_of_200():
         torch.testing.assert_close(recipe.class_weights(epoch), expected)
 
 
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_what_is_deferred_comes_in_the_last_epoch_of_a_training_too_short_for_it(epochs):
+    config = RepresentConfig(
+        deferred_sampler="undersampling",
+        reweighting={"scheme": "inverse_frequency", "start": 0.8},
+        epochs=epochs,
+        warmup_epochs=0,
+    )
+    world = World(0, 1, torch.device("cpu"))
+    description = {"classes": ["a", "b", "c"], "class_counts": COUNTS}
+    network = build_network(config, description, world)
+    recipe = build_trainer(config, network, Labels(), description, world).recipe
+    sizes = [len(recipe.batching.order(epoch, torch.Generator())) for epoch in range(epochs)]
+    assert sizes == [96] * (epochs - 1) + [18]
+    weighted = [recipe.class_weights(epoch).unique().numel() > 1 for epoch in range(epochs)]
+    assert weighted == [False] * (epochs - 1) + [True]
+
+
 def test_stage_2_is_kept_however_much_better_stage_1_was():
     """Its own best epoch counts from nothing: val may well like the representation's head more."""
     generator = torch.Generator().manual_seed(0)

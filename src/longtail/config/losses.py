@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from longtail.config.section import Probability, Section
+from longtail.config.section import Probability, Section, Share
 
 Beta = Annotated[float, Field(gt=0.0, lt=1.0)]
 Exponent = Annotated[float, Field(ge=0.0)]
@@ -126,8 +126,10 @@ class Reweighting(Section):
         description="1 / n_j (weighted CE), or 1 over the effective number (class-balanced)."
     )
     beta: Beta = Field(default=0.9999, description="Of the effective number.")
-    start: Probability = Field(
-        default=0.0, description="Share of the epochs after which the weights count; DRW: 0.8."
+    start: Share = Field(
+        default=0.0,
+        description="Share of the epochs after which the weights count, in the last one at the "
+        "latest; DRW: 0.8.",
     )
     reduction: Literal["weighted_mean", "batch_mean"] = Field(
         default="weighted_mean",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from longtail.config.losses import Bfs, CrossEntropy, Ldam, Loss, LossSection, Reweighting
-from longtail.config.section import Count, Probability, Section, Share
+from longtail.config.section import Count, Section, Share
 
 Positive = Annotated[float, Field(gt=0.0)]
 NotNegative = Annotated[float, Field(ge=0.0)]
@@ -131,8 +131,10 @@ class RepresentConfig(Section):
     deferred_sampler: Sampler | None = Field(
         default=None, description="Takes over from `sampler` at `deferred_start` (DRS)."
     )
-    deferred_start: Probability = Field(
-        default=0.8, description="Share of the epochs after which `deferred_sampler` draws."
+    deferred_start: Share = Field(
+        default=0.8,
+        description="Share of the epochs after which `deferred_sampler` draws, in the last one at "
+        "the latest.",
     )
     hierarchy: HierarchyConfig | None = Field(
         default=None, description="Learn super-classes beside the classes, by cross-entropy."

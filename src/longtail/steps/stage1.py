@@ -188,17 +188,22 @@ def _augmentation(config: RepresentConfig) -> Augmentation:
 
 def _sampler(config: RepresentConfig, epoch: int) -> str:
     """The sampler of an epoch: deferred re-sampling changes it once."""
-    late = epoch >= round(config.deferred_start * config.epochs)
+    late = epoch >= _first_epoch(config.deferred_start, config.epochs)
     return config.deferred_sampler if config.deferred_sampler and late else config.sampler
 
 
 def _class_weights(config: RepresentConfig, counts: Tensor, epoch: int) -> Tensor:
     """Equal weights until the re-weighting starts."""
     given = config.reweighting
-    if given is None or epoch < round(given.start * config.epochs):
+    if given is None or epoch < _first_epoch(given.start, config.epochs):
         return torch.ones(len(counts))
     settings = {"beta": given.beta} if given.scheme == "effective_number" else {}
     return CLASS_WEIGHTS[given.scheme](counts, **settings).float()
+
+
+def _first_epoch(share: float, epochs: int) -> int:
+    """The epoch from which something deferred counts; in a short training, the last."""
+    return min(round(share * epochs), epochs - 1)
 
 
 def _frozen_groups(config: RepresentConfig, frozen: int, epoch: int) -> int:
