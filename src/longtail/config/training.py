@@ -117,11 +117,12 @@ class RepresentConfig(Section):
         default=30.0, description="What a cosine head multiplies by (with `ldam`: loss.scale)."
     )
     image_size: int = Field(default=32, ge=8, description="Side of the square input in pixels.")
-    mean: tuple[float, float, float] = Field(
+    mean: tuple[NotNegative, NotNegative, NotNegative] = Field(
         default=(0.4914, 0.4822, 0.4465), description="Channel means, RGB in 0..1."
     )
     std: tuple[Positive, Positive, Positive] = Field(
-        default=(0.2023, 0.1994, 0.2010), description="Channel standard deviations."
+        default=(0.2023, 0.1994, 0.2010),
+        description="Channel standard deviations, RGB in 0..1.",
     )
     loss: Loss = Field(default=CrossEntropy(), description="Stage-1 loss; a name, or its section.")
     reweighting: Reweighting | None = Field(
@@ -193,6 +194,13 @@ class RepresentConfig(Section):
         "for all its processes. What does not fit is decoded again in every epoch.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of weights, batches and augmentation.")
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _channels_are_shares(cls, channels: tuple[float, ...]) -> tuple[float, ...]:
+        if max(channels) > 1:
+            raise ValueError("channels are in 0..1 here; divide values for 0..255 by 255")
+        return channels
 
     @property
     def departures(self) -> list[str]:
