@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from longtail.config.params import SECTIONS, load_section
 from longtail.config.training import ClassifyConfig, RepresentConfig, TauNormConfig
@@ -44,6 +45,7 @@ def test_a_loss_is_a_name_or_a_section(tmp_path):
             "represent: {reweighting: {scheme: inverse_frequency, start: 1.0}}",
             "`reweighting.start` is 1.0: .* less than 1",
         ),
+        ("represent: {deferred_start: 0.5}", "deferred_start: 0.5 has no meaning without"),
         ("represent: {mean: [123.7, 116.3, 103.5]}", r"`mean` is \[123.7, .*0..1 .* by 255"),
         ("represent: {std: [58.4, 57.1, 57.4]}", r"`std` is \[58.4, .*0..1 .* by 255"),
         ("represent: {mean: [-0.1, 0.5, 0.5]}", "`mean.0` is -0.1: .*greater than or equal to 0"),
@@ -77,6 +79,9 @@ def test_a_wrong_stage_1_parameter_is_explained(tmp_path, text, message):
         ),
         ("{}", "classify: {method: lws, loss: focal}", "focal is of crt and has no meaning"),
         ("{}", "classify: {adjustment_tau: 1.5}", "adjustment_tau has no meaning with method: crt"),
+        ("{}", "classify: {method: ncm, sampler: review}", "sampler: review .*nothing; leave it"),
+        ("{}", "classify: {method: logit_adjustment, sampler: review}", "review has no meaning"),
+        ("{}", "classify: {bfs: {name: bfs, alpha: 1.0}}", "1.0.* is of bwlm .* method: crt;"),
         ("{}", "tau_norm: {stage1_tau: 0.5, apply_to: [stage2]}", "without stage1 in apply_to"),
         ("{}", "classify: {method: ncm}\ntau_norm: {apply_to: [stage2]}", "no rows to normalise"),
         ("{loss: ldam}", "classify: {method: lws}", "needs a linear stage-1 head"),
@@ -101,8 +106,19 @@ def test_methods_that_can_go_together_are_read(tmp_path):
     assert isinstance(load(tmp_path, text, "tau_norm"), TauNormConfig)
 
 
+@pytest.mark.parametrize("method", ["crt", "ncm", "logit_adjustment", "sweep", "bwlm"])
+def test_defaults_that_are_written_out_go_with_every_method(tmp_path, method):
+    """As a pipeline that was compiled, and the parameters of a registered model, have them."""
+    plain = load(tmp_path, f"classify: {{method: {method}}}", "classify")
+    written = {"represent": RepresentConfig().model_dump(), "classify": plain.model_dump()}
+    assert load(tmp_path, yaml.safe_dump(written, sort_keys=False), "classify") == plain
+
+
 def test_parameters_of_a_sweep_are_those_of_its_methods(tmp_path):
-    text = "classify: {method: sweep, loss: focal, adjustment_tau: 1.0}"
+    text = (
+        "classify: {method: sweep, loss: focal, adjustment_tau: 1.0, sampler: square_root, "
+        "bfs: {name: bfs, alpha: 1.0}}"
+    )
     assert load(tmp_path, text, "classify").adjustment_tau == 1.0
     text = "tau_norm: {stage1_tau: 0.5, apply_to: [stage1]}"
     assert load(tmp_path, text, "tau_norm").stage1_tau == 0.5

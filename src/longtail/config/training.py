@@ -28,6 +28,8 @@ POLICY = (  # what timm takes: it ignores some of what it does not know, and ass
     rf"cifar10|(original|originalr|v0|v0r|3a)(-mstd{NUMBER})?"
     rf"|rand(-(m|mmax|n|inc)\d+|-(mstd|p){NUMBER}|-t(weights|3aw?))*"
 )
+DEFERRED_START = 0.8
+BFS = Bfs(name="bfs")
 SIGMOID_LOSSES = ("sigmoid_cross_entropy", "sigmoid_focal")
 # Smoothing, focus and sigmoids blur the prior, and SEQL spares rare classes, but it stays in.
 COUNTING_LOSSES = ("cross_entropy", "focal", "seql", *SIGMOID_LOSSES)
@@ -133,7 +135,7 @@ class RepresentConfig(Section):
         default=None, description="Takes over from `sampler` at `deferred_start` (DRS)."
     )
     deferred_start: Share = Field(
-        default=0.8,
+        default=DEFERRED_START,
         description="Share of the epochs after which `deferred_sampler` draws, in the last one at "
         "the latest.",
     )
@@ -271,8 +273,17 @@ class RepresentConfig(Section):
         shares = [share for share, _ in self.milestones]
         if shares != sorted(shares):
             raise ValueError(f"milestones come in the order of their shares, not {shares}")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_left_unused(self) -> "RepresentConfig":
         if self.unfreeze_every and self.frozen_groups == 0:
             raise ValueError("unfreeze_every has no meaning with frozen_groups: 0")
+        if self.deferred_start != DEFERRED_START and self.deferred_sampler is None:
+            raise ValueError(
+                f"deferred_start: {self.deferred_start} has no meaning without deferred_sampler; "
+                "leave it out, or name that sampler"
+            )
         return self
 
 
@@ -311,7 +322,7 @@ class ClassifyConfig(Section):
         "loss that takes the prior out itself: balanced_softmax, logit_adjusted, bfs).",
     )
     loss: Loss = Field(default=CrossEntropy(), description="Of crt; bwlm has its own.")
-    bfs: Bfs = Field(default=Bfs(name="bfs"), description="The loss of bwlm.")
+    bfs: Bfs = Field(default=BFS, description="The loss of bwlm.")
     ncm_features: Literal["cl2n", "l2n", "none"] = Field(
         default="cl2n", description="Centre and L2-normalise, L2-normalise, or leave features."
     )
@@ -338,6 +349,16 @@ class ClassifyConfig(Section):
             raise ValueError(
                 f"loss: {self.loss.name} is of crt and has no meaning with method: {self.method}; "
                 "leave it out, or set method: crt"
+            )
+        if self.bfs != BFS and self.method not in ("bwlm", "sweep"):
+            raise ValueError(
+                f"bfs: {self.bfs.settings()} is of bwlm and has no meaning with method: "
+                f"{self.method}; leave it out, or set method: bwlm"
+            )
+        if self.sampler is not None and self.method in ("ncm", "logit_adjustment"):
+            raise ValueError(
+                f"sampler: {self.sampler} has no meaning with method: {self.method}, which trains "
+                "nothing; leave it out, or use another method"
             )
         if self.adjustment_tau is not None and self.method not in ("logit_adjustment", "sweep"):
             raise ValueError(
