@@ -3,6 +3,7 @@
 A law gives counts by rank, from the head (0) to the tail (C - 1); `TailLaw` gives them by label.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -37,7 +38,7 @@ def step_counts(classes: int, *, n_max: int, imbalance_factor: float) -> Counts:
     A single class has `n_max`. Source: Buda et al. 2018; Cao et al. 2019, section 4.
     """
     head = max(classes // 2, 1)
-    tail = int(n_max * (1 / imbalance_factor))
+    tail = math.floor(n_max / imbalance_factor)
     return np.array([n_max] * head + [tail] * (classes - head), dtype=np.int64)
 
 
@@ -49,7 +50,7 @@ def pareto_counts(classes: int, *, n_max: int, imbalance_factor: float, alpha: f
     `alpha = 6` this is `5 + floor(557 * (u ** (-1 / 6) - 1))`, which has 0.5 % fewer images than
     ImageNet-LT (Liu et al. 2019); a classical Pareto law with minimum 5 is far from it.
     """
-    n_min = int(n_max * (1 / imbalance_factor))
+    n_min = math.floor(n_max / imbalance_factor)
     c = _PARETO_FIRST_QUANTILE
     g = [((i + c) / (classes - 1 + c)) ** (-1 / alpha) - 1 for i in range(classes)]
     rest = [n_min + int((n_max - n_min) * (value / g[0])) for value in g[1:]]

@@ -79,7 +79,15 @@ def test_laws_fall_from_n_max_to_n_max_over_the_imbalance_factor(shape, classes,
     assert counts[0] == n_max
     assert np.all(np.diff(counts) <= 0)
     if classes > 1:
-        assert counts[-1] == int(n_max * (1 / factor))
+        # The reference's form of the exponential law loses an image where 1 / factor rounds down.
+        assert counts[-1] == int(n_max * (1 / factor) if shape == "exp" else n_max / factor)
+
+
+@pytest.mark.parametrize("shape", ["step", "pareto"])
+def test_the_smallest_class_has_the_whole_quotient_of_whole_numbers(shape):
+    pairs = [(n_max, factor) for factor in range(1, 201) for n_max in range(factor, 501)]
+    for n_max, factor in pairs:
+        assert law(shape, classes=2, factor=factor).counts(n_max).tolist()[1] == n_max // factor
 
 
 @pytest.mark.parametrize("shape", SHAPES)
