@@ -132,8 +132,8 @@ def _render(image: Image.Image) -> Image.Image:
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         image.load()
-        picture = _flatten(image)
-        return ImageOps.exif_transpose(picture) if orientation != 1 else picture
+        # Before `_flatten`: pictures put together anew have no EXIF.
+        return _flatten(ImageOps.exif_transpose(image) if orientation != 1 else image)
     except BadImage:
         raise
     except Exception as error:  # decoders, too

@@ -77,12 +77,33 @@ def test_cmyk_jpeg_keeps_its_colours() -> None:
     assert np.abs(np.asarray(to_rgb(data), int) - (200, 30, 40)).max() <= 4
 
 
+SEE_THROUGH = Image.fromarray(np.dstack([PIXELS, PIXELS[..., 0]]))
+DEEP_GREY = Image.fromarray(RNG.integers(0, 65536, (20, 30)).astype(np.uint16))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_undone(orientation: int) -> None:
+@pytest.mark.parametrize(
+    ("stored", "kind"),
+    [
+        (PICTURE, "PNG"),
+        (PICTURE, "TIFF"),
+        (PICTURE.convert("CMYK"), "JPEG"),
+        (PICTURE.quantize(16), "PNG"),
+        (SEE_THROUGH, "PNG"),
+        (SEE_THROUGH.convert("LA"), "PNG"),
+        (SEE_THROUGH, "WEBP"),
+        (DEEP_GREY, "PNG"),
+    ],
+    ids=["RGB", "TIFF", "CMYK", "palette", "RGBA", "LA", "RGBA WebP", "16 bits"],
+)
+def test_exif_orientation_is_undone(stored: Image.Image, kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encode(PICTURE, "PNG", exif=exif)
-    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    data = encode(stored, kind, exif=exif, **options)
+    lying = to_rgb(encode(stored, kind, **options))
+    lying.getexif()[0x0112] = orientation
+    upright = ImageOps.exif_transpose(lying)
     facts = inspect(data, max_pixels=MANY)
     assert np.array_equal(to_rgb(data), upright)
     assert (
