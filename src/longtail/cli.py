@@ -30,9 +30,9 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: rich alone would cost a third of the half second
 )
 steps.add_to(app)
-app.command()(search)
-app.command()(ensemble)
-app.command()(publish)
+app.command()(steps.guarded(search))
+app.command()(steps.guarded(ensemble))
+app.command()(steps.guarded(publish))
 app.add_typer(study, name="study")
 app.add_typer(models, name="models")
 app.command()(reproduce)

@@ -4,10 +4,27 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from longtail.errors import LongtailError
+
+
+def require_own_place(out: Path, *, kept: Iterable[Path]) -> None:
+    """Refuse an `out` whose replacement would take what is `kept`, or the working directory, along.
+
+    Raises:
+        LongtailError: one of them is `out`, or in it.
+    """
+    place = out.resolve()
+    for path in (Path.cwd(), *kept):
+        if path.resolve().is_relative_to(place):
+            raise LongtailError(
+                f"{out} is replaced as a whole, and {path} would be lost with it; give the output "
+                "a directory of its own"
+            )
 
 
 @contextmanager

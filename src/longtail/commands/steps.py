@@ -3,13 +3,15 @@
 import shlex
 import sys
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from longtail.cost import recorded
 from longtail.errors import LongtailError
+from longtail.files import require_own_place
 
 Params = Annotated[Path, typer.Option(help="Parameter file; the step reads its own section.")]
 Source = Annotated[Path, typer.Option(help="Fingerprint of the source, from `fingerprint`.")]
@@ -40,7 +42,23 @@ DEFAULT_PARAMS = Path("params.yaml")
 def add_to(app: typer.Typer) -> None:
     """Add every step to `app`, in flow order, named as its DVC stage."""
     for command in COMMANDS:
-        app.command(command.__name__)(command)
+        app.command(command.__name__)(guarded(command))
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command, which does nothing if its `out` would replace another path given to it.
+
+    Raises:
+        LongtailError: `out` is or contains one of them, or the working directory.
+    """
+
+    @wraps(command)
+    def run(out: Path, **others: Any) -> None:
+        kept = [value for value in others.values() if isinstance(value, Path)]
+        require_own_place(out, kept=[*kept, *others.get("member", ())])
+        command(out=out, **others)
+
+    return run
 
 
 def fingerprint(out: Out, params: Params = DEFAULT_PARAMS) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from longtail.artifacts import Images
-from longtail.config.ingest import IngestConfig
+from longtail.config.ingest import DigitsSource, IngestConfig
 from longtail.errors import LongtailError, first_few
-from longtail.files import read_json, whole_directory, write_json
+from longtail.files import read_json, require_own_place, whole_directory, write_json
 from longtail.image_check import Seen
 from longtail.inspection import inspect_all
 from longtail.io.image_files import ImagesWriter
@@ -37,8 +37,10 @@ def ingest(config: IngestConfig, *, source: Path, out: Path) -> None:
 
     Raises:
         LongtailError: the source is not what it was for `fingerprint`, has bad images, a class
-            without an image, or labels that make no classes.
+            without an image, or labels that make no classes; or `out` is or contains its root.
     """
+    if not isinstance(config.source, DigitsSource):
+        require_own_place(out, kept=[Path(config.source.root)])
     cache = out.with_name(f".{out.name}.download")
     # One storage for both passes: what the first lists, the second may take from the disk.
     connect = lru_cache(partial(open_storage, s3=config.s3, cache=cache))
