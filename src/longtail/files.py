@@ -1,11 +1,15 @@
 """Outputs that appear whole or not at all, and digests of what was read."""
 
+import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,31 +33,82 @@ def require_own_place(out: Path, *, kept: Iterable[Path]) -> None:
 
 @contextmanager
 def whole_directory(out: Path) -> Iterator[Path]:
-    """Yield a directory beside `out` that replaces it only if the body succeeds."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
+    """Yield a directory beside `out` that replaces it only if the body succeeds.
+
+    Every writer has its own; of several at once, the one that ends last stays.
+    """
+    with _partial(out, Path.mkdir) as partial:
         yield partial
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    if out.exists():
-        shutil.rmtree(out)
-    partial.rename(out)
+        _replace(out, partial)
 
 
 @contextmanager
 def whole_file(out: Path) -> Iterator[Path]:
-    """Yield a path beside `out` that takes its name, replacing it, only if the body succeeds."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    try:
+    """Yield a file beside `out` that takes its name, replacing it, only if the body succeeds."""
+    with _partial(out, Path.touch) as partial:
         yield partial
         os.replace(partial, out)
+
+
+@contextmanager
+def _partial(out: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """Yield what `make` makes, under a name of this writer's own beside `out`; remove it at last.
+
+    It is locked, so that what killed writers left can be told and removed, too. Locks are known to
+    one machine alone: two must not write the same output.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for left in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
+        with suppress(OSError), _locked(left) as abandoned:
+            if abandoned:
+                _remove(left)
+    name = f".{out.name}.{uuid.uuid4().hex[:8]}"
+    made = out.with_name(f"{name}.new")  # not yet a name that others look for
+    make(made)
+    with _locked(made):
+        partial = made.rename(out.with_name(f"{name}.partial"))
+        try:
+            yield partial
+        finally:
+            _remove(partial)
+
+
+def _replace(out: Path, partial: Path) -> None:
+    while True:
+        with _partial(out, Path.mkdir) as old:
+            with suppress(FileNotFoundError):
+                out.rename(old)
+            try:
+                partial.rename(out)
+                return
+            except OSError as error:  # another writer has just put its own there
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Lock a file or directory, if it can be; yield whether it is locked."""
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        yield _lock(descriptor)
     finally:
-        partial.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # somebody else has it, or the file system has no locks
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,0 +1,76 @@
+"""Outputs appear whole or not at all, also where several processes write the same one."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from longtail.files import whole_directory, whole_file
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_of_two_writers_of_a_directory_the_last_one_stays(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with whole_directory(out) as slow:
+        (slow / "slow").touch()
+        with whole_directory(out) as fast:
+            (fast / "fast").touch()
+        assert names(out) == ["fast"]
+    assert names(out) == ["slow"] and names(tmp_path) == ["out"]
+
+
+def test_of_two_writers_of_a_file_the_last_one_stays(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with whole_file(out) as slow:
+        slow.write_text("slow")
+        with whole_file(out) as fast:
+            fast.write_text("fast")
+        assert out.read_text() == "fast"
+    assert out.read_text() == "slow" and names(tmp_path) == ["out"]
+
+
+def test_writers_that_end_at_once_leave_one_whole_directory(tmp_path: Path) -> None:
+    def write(number: int) -> None:
+        with whole_directory(tmp_path / "out") as directory:
+            for name in "ab":
+                (directory / name).write_text(str(number))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(200)))
+    first, second = ((tmp_path / "out" / name).read_text() for name in "ab")
+    assert first == second and names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("kind", ["whole_file", "whole_directory"])
+def test_what_a_killed_writer_left_is_removed_by_the_next(kind: str, tmp_path: Path) -> None:
+    write = f"with files.{kind}(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    code = f"import os, pathlib, sys\nfrom longtail import files\n{write}"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], check=False)
+    assert len(names(tmp_path)) == 1 and names(tmp_path) != ["out"]
+    with whole_directory(tmp_path / "out"):
+        pass
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_body_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    with whole_directory(tmp_path / "out") as directory:
+        (directory / "old").touch()
+    with pytest.raises(KeyError), whole_directory(tmp_path / "out") as directory:
+        (directory / "new").touch()
+        raise KeyError
+    assert names(tmp_path / "out") == ["old"] and names(tmp_path) == ["out"]
+
+
+def test_an_output_can_be_read_by_others_as_far_as_the_umask_says(tmp_path: Path) -> None:
+    with whole_directory(tmp_path / "out") as directory:
+        (directory / "plain").mkdir()
+    with whole_file(tmp_path / "file") as file:
+        (tmp_path / "plain").touch()
+        file.write_text("content")
+    for made, plain in (("out", "out/plain"), ("file", "plain")):
+        assert (tmp_path / made).stat().st_mode == (tmp_path / plain).stat().st_mode
