@@ -17,10 +17,11 @@ from longtail.errors import LongtailError
 
 
 def require_own_place(out: Path, *, kept: Iterable[Path]) -> None:
-    """Refuse an `out` whose replacement would take what is `kept`, or the working directory, along.
+    """Refuse an `out` that cannot be written, or whose replacement would take others along.
 
     Raises:
-        LongtailError: one of them is `out`, or in it.
+        LongtailError: the working directory, or one of `kept`, is `out` or in it; or the directory
+            around it, which is made if need be, cannot be written.
     """
     place = out.resolve()
     for path in (Path.cwd(), *kept):
@@ -29,22 +30,43 @@ def require_own_place(out: Path, *, kept: Iterable[Path]) -> None:
                 f"{out} is replaced as a whole, and {path} would be lost with it; give the output "
                 "a directory of its own"
             )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(place.parent, os.W_OK):
+        raise LongtailError(
+            f"{place.parent} cannot be written; give this user the right to, or write {out.name} "
+            "somewhere else"
+        )
 
 
 @contextmanager
 def whole_directory(out: Path) -> Iterator[Path]:
     """Yield a directory beside `out` that replaces it only if the body succeeds.
 
-    Every writer has its own; of several at once, the one that ends last stays.
+    Every writer has its own; of several at once, the one that ends last stays. Of a link, the
+    target is replaced.
+
+    Raises:
+        LongtailError: `out` is a file.
     """
-    with _partial(out, Path.mkdir) as partial:
+    place = out.resolve()
+    if place.exists() and not place.is_dir():
+        raise LongtailError(f"{out} is a file; remove it, or give the output another name")
+    with _partial(place, Path.mkdir) as partial:
         yield partial
-        _replace(out, partial)
+        _replace(place, partial)
 
 
 @contextmanager
 def whole_file(out: Path) -> Iterator[Path]:
-    """Yield a file beside `out` that takes its name, replacing it, only if the body succeeds."""
+    """Yield a file beside `out` that takes its name, replacing it, only if the body succeeds.
+
+    A link is replaced itself: it may lead into DVC's cache.
+
+    Raises:
+        LongtailError: `out` is a directory.
+    """
+    if out.is_dir():
+        raise LongtailError(f"{out} is a directory; give the name of a file, such as {out / 'out'}")
     with _partial(out, Path.touch) as partial:
         yield partial
         os.replace(partial, out)

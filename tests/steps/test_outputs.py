@@ -54,3 +54,21 @@ def test_an_output_replaces_neither_inputs_nor_the_working_directory(
     text = ended(monkeypatch, command)
     assert named in text and "a directory of its own" in text and "\n" not in text
     assert files_below(workspace) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("fingerprint --out data", "'data' is a directory"),
+        ("ingest --source source.json --out params.yaml", "'params.yaml' is a file"),
+        ("search --out params.yaml", "'params.yaml' is a file"),
+        ("ensemble --member data --out params.yaml", "'params.yaml' is a file"),
+        ("predict --model models:/a/1 --images data --out data", "'data' is a directory"),
+        ("export-onnx --model models:/a/1 --out data", "'data' is a directory"),
+    ],
+)
+def test_an_output_of_the_wrong_kind_is_refused(workspace, monkeypatch, capsys, command, said):
+    before = files_below(workspace)
+    assert ended(monkeypatch, command) == "2"
+    assert said in capsys.readouterr().err
+    assert files_below(workspace) == before

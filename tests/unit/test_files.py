@@ -1,5 +1,6 @@
 """Outputs appear whole or not at all, also where several processes write the same one."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from longtail.files import whole_directory, whole_file
+from longtail.errors import LongtailError
+from longtail.files import require_own_place, whole_directory, whole_file
 
 
 def names(directory: Path) -> list[str]:
@@ -74,3 +76,63 @@ def test_an_output_can_be_read_by_others_as_far_as_the_umask_says(tmp_path: Path
         file.write_text("content")
     for made, plain in (("out", "out/plain"), ("file", "plain")):
         assert (tmp_path / made).stat().st_mode == (tmp_path / plain).stat().st_mode
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_to_a_directory_stays_and_its_target_is_replaced(
+    dangling: bool, tmp_path: Path
+) -> None:
+    target, link = tmp_path / "disk" / "images", tmp_path / "out"
+    if not dangling:
+        target.mkdir(parents=True)
+        (target / "old").touch()
+    link.symlink_to(target)
+    with whole_directory(link) as directory:
+        (directory / "new").touch()
+    assert link.is_symlink() and names(target) == ["new"] and names(target.parent) == ["images"]
+
+
+def test_a_link_to_a_file_is_replaced_and_its_target_stays(tmp_path: Path) -> None:
+    (tmp_path / "cached").write_text("old")
+    (tmp_path / "out").symlink_to("cached")
+    with whole_file(tmp_path / "out") as file:
+        file.write_text("new")
+    assert (tmp_path / "cached").read_text() == "old" and (tmp_path / "out").read_text() == "new"
+
+
+def test_an_output_of_the_wrong_kind_is_refused_before_the_body(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to("directory")
+    with pytest.raises(LongtailError, match="file is a file"), whole_directory(tmp_path / "file"):
+        pytest.fail("the body was run")
+    for name in ("directory", "link"):
+        with pytest.raises(LongtailError, match="is a directory"), whole_file(tmp_path / name):
+            pytest.fail("the body was run")
+
+
+def test_at_no_time_is_there_half_of_an_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill while the old output is removed finds the new one in its place."""
+    out = tmp_path / "out"
+    with whole_directory(out) as directory:
+        (directory / "old").touch()
+    found: list[list[str]] = []
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: found.append(names(out)))
+    with whole_directory(out) as directory:
+        (directory / "new").touch()
+    assert found and all(content == ["new"] for content in found)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o555)
+    if os.getuid() == 0:
+        os.setreuid(65534, -1)  # the user for whom rights are looked at
+    try:
+        with pytest.raises(LongtailError, match=f"{locked} cannot be written"):
+            require_own_place(locked / "out", kept=[])
+    finally:
+        if os.geteuid() == 0:
+            os.setreuid(0, -1)

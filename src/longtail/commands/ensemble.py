@@ -18,7 +18,9 @@ def ensemble(
     member: Annotated[
         list[Path], typer.Option(help="Directory with `representation` and `tau_norm`; repeat.")
     ],
-    out: Annotated[Path, typer.Option(help="The joined representation; replaced as a whole.")],
+    out: Annotated[
+        Path, typer.Option(file_okay=False, help="The joined representation; replaced as a whole.")
+    ],
     average: Annotated[Average, typer.Option(help="What is averaged.")] = Average.logits,
 ) -> None:
     """Join trained models into one.

@@ -30,7 +30,7 @@ class Trained(StrEnum):
 def predict(
     model: Model,
     images: Annotated[str, typer.Option(help="Directory or s3://bucket/prefix.")],
-    out: Annotated[Path, typer.Option(help="Parquet file, one row an image.")],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="Parquet file, one row an image.")],
     prior: Annotated[
         Path | None, typer.Option(help="JSON or CSV: class -> share to predict for.")
     ] = None,
@@ -73,7 +73,7 @@ def predict(
 
 def export_onnx(
     model: Model,
-    out: Annotated[Path, typer.Option(help="ONNX file.")],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="ONNX file.")],
     params: Params = DEFAULT_PARAMS,
 ) -> None:
     """Write a model as ONNX, checked against torch."""

@@ -8,7 +8,10 @@ import typer
 from longtail.commands.steps import DEFAULT_PARAMS, Images, Params, Profile, Seal, Train
 from longtail.cost import recorded
 
-Out = Annotated[Path, typer.Option(help="Result and pictures; the study is kept beside it.")]
+Out = Annotated[
+    Path,
+    typer.Option(file_okay=False, help="Result and pictures; the study is kept beside it."),
+]
 Apply = Annotated[bool, typer.Option("--apply", help="Set what was found in the parameter file.")]
 
 

@@ -35,7 +35,8 @@ Checkpoint = Annotated[Path | None, typer.Option(help="Directory of the checkpoi
 KeepRejected = Annotated[
     bool, typer.Option("--keep-rejected", help="Make a version of a rejected model too.")
 ]
-Out = Annotated[Path, typer.Option(help="What is written; replaced as a whole.")]
+Out = Annotated[Path, typer.Option(file_okay=False, help="What is written; replaced as a whole.")]
+OutFile = Annotated[Path, typer.Option(dir_okay=False, help="What is written.")]
 DEFAULT_PARAMS = Path("params.yaml")
 
 
@@ -46,10 +47,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command, which does nothing if its `out` would replace another path given to it.
+    """Return the command, which first refuses an `out` without a place of its own.
 
     Raises:
-        LongtailError: `out` is or contains one of them, or the working directory.
+        LongtailError: as `require_own_place`, for all other paths that the command is given.
     """
 
     @wraps(command)
@@ -61,7 +62,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def fingerprint(out: Out, params: Params = DEFAULT_PARAMS) -> None:
+def fingerprint(out: OutFile, params: Params = DEFAULT_PARAMS) -> None:
     """Write what identifies the source.
 
     It always runs under DVC, so that `ingest` re-runs exactly when the source changed.
