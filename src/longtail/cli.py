@@ -20,7 +20,7 @@ from longtail.commands.publish import publish
 from longtail.commands.reproduce import reproduce
 from longtail.commands.search import search
 from longtail.commands.study import app as study
-from longtail.errors import LongtailError, missing_files_explained
+from longtail.errors import LongtailError, file_errors_explained
 
 app = typer.Typer(
     help="Long-tailed image classification, from labelled images to a gated, registered model.",
@@ -45,7 +45,7 @@ app.command()(export_onnx)
 def main() -> None:
     """Run the command line; a `LongtailError` is printed alone and exits with status 1."""
     try:
-        with missing_files_explained():
+        with file_errors_explained():
             app(prog_name="longtail")
     except LongtailError as error:
         sys.exit(f"longtail: {error}")

@@ -1,5 +1,6 @@
 """What a step cost, beside its outputs: hashed outputs carry no timings."""
 
+import logging
 import os
 import resource
 import sys
@@ -8,9 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from longtail.errors import LongtailError
 from longtail.files import write_json
 
 COSTS = Path("reports/cost")
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -19,7 +23,8 @@ def recorded(step: str, *, into: Path = COSTS) -> Iterator[None]:
 
     `wall_seconds`, `cpu_seconds` (with children), `peak_memory_bytes` (this process and its largest
     child) and `peak_gpu_bytes` (null without a GPU). Libraries that the step imported before are in
-    the CPU time and memory, not in the wall time.
+    the CPU time and memory, not in the wall time. A record that cannot be written is a warning: the
+    step is done.
     """
     started = time.perf_counter()
     yield
@@ -32,7 +37,10 @@ def recorded(step: str, *, into: Path = COSTS) -> Iterator[None]:
         "peak_memory_bytes": _peak_memory(),
         "peak_gpu_bytes": _peak_gpu_memory(),
     }
-    write_json(into / f"{step}.json", record)
+    try:
+        write_json(into / f"{step}.json", record)
+    except (OSError, LongtailError) as error:
+        log.warning("what %s cost was not noted: %s", step, error)
 
 
 def _peak_memory() -> int:

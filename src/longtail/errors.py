@@ -1,8 +1,23 @@
 """The one exception that is meant for the user's eyes, and what their texts may hold."""
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_NO_RIGHT = "give this user the right to it, or use another path"
+_NO_ROOM = "make room on that disk, or use another"
+_IN_THE_WAY = "a file is where a directory is needed; move it away, or use another path"
+_ADVICE = {
+    errno.EACCES: _NO_RIGHT,
+    errno.EPERM: _NO_RIGHT,
+    errno.EROFS: "use a path on another disk",
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EISDIR: "give the path of a file",
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
+}
 
 
 class LongtailError(Exception):
@@ -23,6 +38,20 @@ def missing_files_explained() -> Iterator[None]:
         raise LongtailError(
             f"{path} does not exist; if a step writes it, run that step first"
         ) from error
+
+
+@contextmanager
+def file_errors_explained() -> Iterator[None]:
+    """Make a `LongtailError` of the errors of files and disks that the user can mend."""
+    try:
+        with missing_files_explained():
+            yield
+    except OSError as error:
+        advice = _ADVICE.get(error.errno or 0)
+        if advice is None:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        raise LongtailError(f"{place}{error.strerror}; {advice}") from error
 
 
 def first_few(offenders: list[str], *, limit: int = 5) -> str:

@@ -141,8 +141,17 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Parse the JSON file at `path`."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Parse the JSON file at `path`.
+
+    Raises:
+        LongtailError: it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of the text's encoding, too
+        raise LongtailError(
+            f"{path} is no JSON: {error}; run the step that writes it again"
+        ) from error
 
 
 def file_digest(path: Path) -> str:

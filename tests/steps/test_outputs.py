@@ -1,11 +1,14 @@
 """What the command of a step does where its output cannot go."""
 
+import errno
+import os
 import shlex
 from pathlib import Path
 
 import pytest
 
 from longtail import cli
+from longtail.errors import LongtailError, file_errors_explained
 from tests.steps.ingest_fixtures import png, write_tree
 
 
@@ -72,3 +75,57 @@ def test_an_output_of_the_wrong_kind_is_refused(workspace, monkeypatch, capsys, 
     assert ended(monkeypatch, command) == "2"
     assert said in capsys.readouterr().err
     assert files_below(workspace) == before
+
+
+@pytest.mark.parametrize("out", ["params.yaml/x.json", "params.yaml/x/y.json"])
+def test_a_file_in_the_way_of_an_output_is_named(workspace, monkeypatch, out):
+    text = ended(monkeypatch, f"fingerprint --out {out}")
+    assert "params.yaml" in text and "move it away" in text and "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.EACCES, "Permission denied; give this user the right"),
+        (errno.EPERM, "Operation not permitted; give this user the right"),
+        (errno.EROFS, "Read-only file system; use a path on another disk"),
+        (errno.ENOSPC, "No space left on device; make room"),
+        (errno.EDQUOT, "Disk quota exceeded; make room"),
+        (errno.EISDIR, "Is a directory; give the path of a file"),
+    ],
+)
+def test_an_error_that_the_user_can_mend_is_one_line(code, advice):
+    with pytest.raises(LongtailError) as caught, file_errors_explained():
+        raise OSError(code, os.strerror(code), "place/file")
+    assert str(caught.value).startswith(f"place/file: {advice}")
+    with pytest.raises(LongtailError) as caught, file_errors_explained():
+        raise OSError(code, os.strerror(code))  # of a write: it knows no name
+    assert str(caught.value).startswith(advice)
+
+
+def test_another_error_of_the_system_keeps_its_traceback():
+    with pytest.raises(OSError, match="Input/output error"), file_errors_explained():
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_finished_step_does_not_fail_for_its_cost_record(workspace, monkeypatch, caplog):
+    Path("reports/cost/fingerprint.json").unlink()
+    Path("reports/cost").rmdir()
+    Path("reports/cost").touch()
+    assert ended(monkeypatch, "fingerprint --out again.json") == ""
+    assert Path("again.json").read_bytes() == Path("source.json").read_bytes()
+    assert "what fingerprint cost was not noted" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"{", "source.json is no JSON"),
+        (b"\xff", "source.json is no JSON"),
+        (b"[]", "source.json is no fingerprint"),
+    ],
+)
+def test_an_input_that_is_not_what_its_step_writes_is_named(workspace, monkeypatch, content, said):
+    Path("source.json").write_bytes(content)
+    text = ended(monkeypatch, "ingest --source source.json --out images")
+    assert said in text and "write" in text and "\n" not in text

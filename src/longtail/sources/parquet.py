@@ -1,5 +1,6 @@
 """Parquet files with encoded images and labels, as Hugging Face data sets are laid out."""
 
+import json
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -10,7 +11,6 @@ import pyarrow.parquet as pq
 
 from longtail.config.ingest import ParquetSource
 from longtail.errors import LongtailError, first_few
-from longtail.files import read_json
 from longtail.sources.collection import Collection, Connect, Storage
 from longtail.sources.rows import SPLITS, Row, collect_rows, reading
 
@@ -120,7 +120,7 @@ def _class_names(source: ParquetSource, storage: Storage) -> dict[str, list[str]
         return {}
     file = storage.local_file(source.classes_file)
     try:
-        content = read_json(file)
+        content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise LongtailError(f"{source.classes_file} is no JSON: {error}") from None
     columns = [c for c in (source.label_column, source.super_label_column) if c is not None]

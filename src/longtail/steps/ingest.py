@@ -55,7 +55,10 @@ def ingest(config: IngestConfig, *, source: Path, out: Path) -> None:
 
 def _check_unchanged(config: IngestConfig, source: Path, connect: Connect) -> None:
     """Compare the source with its fingerprint; listing it is also what confirms fetched objects."""
-    expected, found = read_json(source), identify(config.source, connect)
+    expected = read_json(source)
+    if not isinstance(expected, dict):
+        raise LongtailError(f"{source} is no fingerprint; write one with `longtail fingerprint`")
+    found = identify(config.source, connect)
     changed = [key for key, value in found.items() if expected.get(key) != value]
     if changed:
         raise LongtailError(
