@@ -101,6 +101,28 @@ def test_changed_lines_that_end_as_on_windows_are_the_same_in_a_checkout(reposit
     assert (tmp_path / "again" / "code.py").read_bytes() == changed
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "diff.noprefix=true",
+        "diff.mnemonicPrefix=true",
+        "diff.relative=true",
+        "color.diff=always",
+        "diff.external=true",  # the program that prints nothing
+    ],
+)
+def test_the_patch_can_be_applied_whatever_the_users_settings(
+    repository, tmp_path, monkeypatch, setting
+):
+    subprocess.run(["git", "config", *setting.split("=")], check=True)
+    (repository / "code.py").write_bytes(b"a = 1\r\nb = 3\r\n")
+    monkeypatch.chdir(repository / "split")
+    known = full_provenance(params=Path("../params.yaml"), split=Path())
+    clone = checkout.clone(repository, known["git_commit"], tmp_path / "again")
+    clone.apply(known["git_patch"])
+    assert (tmp_path / "again" / "code.py").read_bytes() == b"a = 1\r\nb = 3\r\n"
+
+
 def test_changes_in_another_encoding_than_utf_8_are_known_to_be_lost(repository, tmp_path):
     (repository / "code.py").write_bytes("b = 3  # \u00e9\r\n".encode("latin-1"))
     known = full_provenance(params=Path("params.yaml"), split=Path("split"))

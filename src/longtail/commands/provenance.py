@@ -16,6 +16,11 @@ from longtail.config.params import load_flow
 from longtail.errors import LongtailError
 from longtail.files import write_json
 
+# The user's settings of `git diff` would make it something that Git cannot apply, or nothing.
+_PATCH = (
+    *("diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--no-relative"),
+    *("--src-prefix=a/", "--dst-prefix=b/"),
+)
 PACKAGES = ("longtail", "mlflow", "numpy", "pillow", "pyarrow", "timm", "torch", "torchvision")
 
 
@@ -57,7 +62,7 @@ def full_provenance(*, params: Path, split: Path) -> dict[str, Any]:
     return {
         **surroundings(),
         **provenance(params=params, split=split),
-        "git_patch": _git("diff", "--binary", "HEAD", "--", ":/", *whole),
+        "git_patch": _git(*_PATCH, "HEAD", "--", ":/", *whole),
         "dvc_lock": lock.read_text(encoding="utf-8") if lock.is_file() else None,
         "split_remote": None,
     }
