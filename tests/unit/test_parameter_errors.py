@@ -2,8 +2,10 @@
 
 import pytest
 
+from longtail.commands.models import register_config
 from longtail.config.ingest import IngestConfig
 from longtail.config.params import load_section
+from longtail.config.promotion import RegisterConfig
 from longtail.config.section import parse
 from longtail.config.split import SplitConfig
 from longtail.config.training import RepresentConfig, TauNormConfig
@@ -54,6 +56,20 @@ def test_what_does_not_fit_together_is_said_without_a_dump_of_the_section():
     val, test = said(SplitConfig, values)
     assert val.startswith("`val`: val needs one of per_class (is None) and share (is None)")
     assert test == "`test`: share has no meaning with distribution: balanced"
+
+
+@pytest.mark.parametrize("name", ["team/digits", "a:b", "kid's", "", " ", ".", "..", "a@b"])
+def test_a_name_that_mlflow_refuses_is_refused_before_anything_is_trained(name, tmp_path):
+    (line,) = said(RegisterConfig, {"model_name": name})
+    assert line.startswith(f"`model_name` is {name!r}: ")
+    (tmp_path / "params.yaml").write_text("{}")
+    with pytest.raises(LongtailError, match=r"--model(.|\n)*`model_name`"):
+        register_config(tmp_path / "params.yaml", name)
+
+
+def test_an_experiment_has_a_name():
+    (line,) = said(RegisterConfig, {"experiment": ""})
+    assert line.startswith("`experiment` is ''")
 
 
 @pytest.mark.parametrize(

@@ -150,14 +150,17 @@ def register_config(params: Path, model: str | None) -> "RegisterConfig":
     """Read the section `register`, with another model if one is named.
 
     Raises:
-        LongtailError: there is no local database to find it in.
+        LongtailError: no model can have that name, or there is no local database to find it in.
     """
     from longtail.config.params import load_section
     from longtail.config.promotion import RegisterConfig
+    from longtail.config.section import parse
     from longtail.io.database import require_existing
 
     config = load_section(params, "register", RegisterConfig)
-    config = config if model is None else config.model_copy(update={"model_name": model})
+    if model is not None:
+        values = config.model_dump() | {"model_name": model}
+        config = parse(RegisterConfig, values, where="--model")
     require_existing(config.tracking_uri, wanted=config.model_name)
     return config
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from longtail.config.section import Count, Probability, Section
+from longtail.config.section import Count, Probability, Section, require_plain
 
 
 class EvaluateConfig(Section):
@@ -77,7 +77,7 @@ class RegisterConfig(Section):
     """Where models and metrics go."""
 
     tracking_uri: str = Field(default="sqlite:///mlflow.db", description="MLflow tracking URI.")
-    experiment: str = Field(default="longtail", description="MLflow experiment.")
+    experiment: str = Field(default="longtail", min_length=1, description="MLflow experiment.")
     model_name: str = Field(default="longtail", description="Registered model.")
     smoke_tolerance: float = Field(
         default=1e-3,
@@ -90,3 +90,11 @@ class RegisterConfig(Section):
         ge=0.0,
         description="Seconds to go on trying while MLflow or the store of artifacts is away.",
     )
+
+    @field_validator("model_name")
+    @classmethod
+    def _mlflow_takes_the_name(cls, name: str) -> str:
+        require_plain("a model", name)
+        if not name.strip() or name.startswith("."):
+            raise ValueError("the name of a model is neither blank nor begins with a dot")
+        return name
