@@ -31,6 +31,17 @@ from tests.steps.registry_history import aliases, client, versions
 
 SETTLERS = 6
 ANN = {"who": "ann@desk", "why": None, "override": None}
+CUT_OFF = history.Entry(
+    action="promote",
+    version="1",
+    replaced="2",
+    previous="2",
+    who="ann@desk",
+    when="2026-01-01T00:00:00+00:00",
+    why="cut off",
+    verdict="promote",
+    override=True,
+)
 
 
 def entries(work: Workspace) -> list[history.Entry]:
@@ -214,19 +225,8 @@ def test_a_promotion_killed_before_its_aliases_is_finished_by_whoever_comes_next
     work = at("b")
     with connect(work.config.tracking_uri) as tracker:
         log = history.find(tracker, "longtail")
-        killed = history.Entry(
-            action="promote",
-            version="1",
-            replaced="2",
-            previous="2",
-            who="ann@desk",
-            when="2026-01-01T00:00:00+00:00",
-            why="cut off",
-            verdict="promote",
-            override=True,
-        )
-        assert log.claim(killed, number=3) is not None
-        assert log.claim(killed, number=3) is None  # the number is taken, by whatever words
+        assert log.claim(CUT_OFF, number=3) is not None
+        assert log.claim(CUT_OFF, number=3) is None  # the number is taken, by whatever words
     assert aliases(work)["champion"] == "2"
     version = client(work).get_model_version("longtail", "2")
     with (
@@ -237,6 +237,26 @@ def test_a_promotion_killed_before_its_aliases_is_finished_by_whoever_comes_next
         promotion.promote(tracker, version, expected="2", act=Act("bob", "?"), history=log)
     assert aliases(work) == {"challenger": "2", "champion": "1", "previous-champion": "2"}
     assert all(entry.done for entry in entries(work))
+
+
+def test_aliases_that_were_set_too_late_give_way_to_the_newest(at, monkeypatch):
+    """While one finishes a promotion, others finish it too and make the next one."""
+    work = at("b")
+    set_aliases = promotion._set_aliases
+    with connect(work.config.tracking_uri) as tracker:
+        log = history.find(tracker, "longtail")
+        assert log.claim(CUT_OFF, number=3) is not None
+
+        def late(*arguments) -> None:
+            monkeypatch.setattr(promotion, "_set_aliases", set_aliases)
+            version = client(work).get_model_version("longtail", "2")
+            promotion.promote(tracker, version, expected="1", act=Act("bob", "?"), history=log)
+            set_aliases(*arguments)
+
+        monkeypatch.setattr(promotion, "_set_aliases", late)
+        promotion.settle(tracker, "longtail", log)
+    assert [entry.version for entry in entries(work)] == ["1", "2", "1", "2"]
+    assert aliases(work) == {"challenger": "2", "champion": "2", "previous-champion": "1"}
 
 
 def test_several_that_find_an_unfinished_promotion_at_once_all_see_it_finished(at):

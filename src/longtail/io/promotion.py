@@ -110,9 +110,8 @@ def settle(tracker: Tracker, name: str, history: History) -> list[Entry]:
         last = entries[-1]
         # Moved by other means since: that is no unfinished change any more.
         if registry.champion_number(tracker, name) in (last.replaced, last.version):
-            _set_aliases(tracker, name, last)
-        if history.entries()[-1].number == last.number:
-            history.close(last)
+            last = _set_newest_aliases(tracker, name, last, history)
+        history.close(last)
 
 
 def rolled_back(version: str, entries: list[Entry]) -> Entry | None:
@@ -176,6 +175,16 @@ def _change(
             "`longtail models history`"
         )
     return claimed
+
+
+def _set_newest_aliases(tracker: Tracker, name: str, entry: Entry, history: History) -> Entry:
+    """Set the aliases of `entry`, or of what is newer by then; return whose they are."""
+    while True:
+        _set_aliases(tracker, name, entry)
+        newest = history.entries()[-1]
+        if newest.number == entry.number:
+            return entry
+        entry = newest  # its aliases may have been set already, and overwritten here
 
 
 def _set_aliases(tracker: Tracker, name: str, entry: Entry) -> None:
