@@ -5,6 +5,7 @@ import os
 import pwd
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -83,6 +84,41 @@ def test_a_database_that_does_not_answer_says_what_to_do(
     ok, text = finding(tmp_path, "MLflow", f"register: {{tracking_uri: '{uri}'}}")
     assert not ok and "secret" not in text
     assert re.search(advice, text)
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut"],
+    ids=["nothing", "SSH", "half an answer"],
+)
+def test_a_port_of_something_else_is_no_mlflow(tmp_path: Path, greeting: bytes) -> None:
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 12)
+            connection.sendall(greeting)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=serve)
+        thread.start()
+        uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        ok, text = finding(tmp_path, "MLflow", f"register: {{tracking_uri: '{uri}'}}")
+        thread.join()
+    assert not ok and uri in text and "correct register.tracking_uri" in text
+
+
+def test_a_public_bucket_needs_no_credentials(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3.put({"a/1.png": b"picture"})
+    s3.client.put_bucket_acl(Bucket=BUCKET, ACL="public-read")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    source = f"source: {{kind: folder, root: 's3://{BUCKET}'}}"
+    params = f"ingest: {{{source}, s3: {{endpoint_url: '{s3.endpoint}'}}}}"
+    assert finding(tmp_path, "S3", params) == (True, f"s3://{BUCKET} can be read")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Does what the flow talks to answer? Each probe is quick, changes nothing, and says what to do."""
 
+import http.client
 import sqlite3
 import urllib.error
 import urllib.request
@@ -18,23 +19,21 @@ class Problem(Exception):
 
 
 def objects(address: str, s3: S3Config) -> bool:
-    """Return whether there is any object below `s3://bucket/prefix`."""
-    import boto3
-    from botocore.config import Config
+    """Return whether there is any object below `s3://bucket/prefix`; asked as the flow does."""
     from botocore.exceptions import BotoCoreError, ClientError
+
+    from longtail.io.s3 import connected
 
     try:
         bucket, prefix = split_address(address)
     except LongtailError as error:
         raise Problem(str(error)) from None
-    patience = Config(
-        connect_timeout=TIMEOUT_SECONDS,
-        read_timeout=TIMEOUT_SECONDS,
-        retries={"total_max_attempts": 1},
-    )
     try:
-        client = boto3.client(
-            "s3", endpoint_url=s3.endpoint_url, region_name=s3.region, config=patience
+        client = connected(
+            s3,
+            connect_timeout=TIMEOUT_SECONDS,
+            read_timeout=TIMEOUT_SECONDS,
+            retries={"total_max_attempts": 1},
         )
         answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
     except (BotoCoreError, ClientError, ValueError) as error:
@@ -96,7 +95,7 @@ def server(url: str, *, fix: str) -> None:
     except urllib.error.HTTPError as error:
         if error.code not in (401, 403):
             raise Problem(f"{url} answers {error.code}; {fix}") from None
-    except (urllib.error.URLError, TimeoutError, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise Problem(f"{url} does not answer ({error}); {fix}") from None
 
 

@@ -179,7 +179,13 @@ def s3_client(root: str, config: S3Config) -> Any:
         LongtailError: the settings cannot be those of a client of `root`.
     """
     try:
-        return _connect(config)
+        return connected(
+            config,
+            max_pool_connections=config.concurrency,
+            retries={"total_max_attempts": config.max_attempts, "mode": "standard"},
+            connect_timeout=10,
+            read_timeout=60,
+        )
     except (BotoCoreError, ValueError) as error:  # half of the keys, no such profile, no URL
         raise LongtailError(
             f"{root}: {error}. Check ingest.s3.endpoint_url, ingest.s3.region and the credentials "
@@ -187,14 +193,13 @@ def s3_client(root: str, config: S3Config) -> Any:
         ) from error
 
 
-def _connect(config: S3Config) -> Any:
+def connected(config: S3Config, **options: Any) -> Any:
+    """Return a client with these options of botocore; anonymous where there are no credentials.
+
+    Raises:
+        BotoCoreError, ValueError: the settings cannot be those of a client.
+    """
     session = boto3.session.Session()
-    options = Config(
-        region_name=config.region,
-        signature_version=UNSIGNED if session.get_credentials() is None else None,
-        max_pool_connections=config.concurrency,
-        retries={"total_max_attempts": config.max_attempts, "mode": "standard"},
-        connect_timeout=10,
-        read_timeout=60,
-    )
-    return session.client("s3", endpoint_url=config.endpoint_url, config=options)
+    signature = UNSIGNED if session.get_credentials() is None else None
+    settings = Config(region_name=config.region, signature_version=signature, **options)
+    return session.client("s3", endpoint_url=config.endpoint_url, config=settings)
