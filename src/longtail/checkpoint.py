@@ -52,9 +52,8 @@ def load_checkpoint(path: Path, *, key: str) -> tuple[TrainingState, dict[str, A
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Remove a checkpoint, what a killed process left of the next, and the directory if empty."""
-    for file in (path, path.with_name(f".{path.name}.partial")):
-        file.unlink(missing_ok=True)
+    """Remove a checkpoint, and its directory if nothing else is there."""
+    path.unlink(missing_ok=True)
     if not any(path.parent.iterdir()):
         path.parent.rmdir()
 

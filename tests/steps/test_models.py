@@ -27,7 +27,9 @@ from longtail.steps.compare import compare
 from longtail.steps.promote import promote, rollback
 from tests.steps.promotion_race import race
 from tests.steps.registry_fixtures import THRESHOLDS, Workspace, write_evaluation
-from tests.steps.registry_history import aliases, client, versions
+from tests.steps.registry_history import aliases, at, client, past, versions
+
+__all__ = ["at", "past"]  # fixtures
 
 SETTLERS = 6
 ANN = {"who": "ann@desk", "why": None, "override": None}

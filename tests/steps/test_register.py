@@ -35,11 +35,15 @@ from tests.steps.registry_history import (
     A,
     C,
     aliases,
+    at,
     client,
+    past,
     runs,
     switch_to,
     versions,
 )
+
+__all__ = ["at", "past"]  # fixtures
 
 
 def test_the_first_candidate_becomes_challenger_and_champion(at, past):
