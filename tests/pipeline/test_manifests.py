@@ -40,12 +40,17 @@ pytestmark = pytest.mark.skipif(kustomize_reason() is not None, reason=str(kusto
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifest]]:
     """Both overlays with every component switched on, since README.md has people switch them on."""
-    copy = tmp_path_factory.mktemp("k8s") / "k8s"
+    copy = with_every_component(tmp_path_factory.mktemp("k8s"))
+    return {name: build(copy / "overlays" / name) for name in OVERLAYS}
+
+
+def with_every_component(directory: Path) -> Path:
+    copy = directory / "k8s"
     shutil.copytree(K8S, copy)
     for name in OVERLAYS:
         path = copy / "overlays" / name / "kustomization.yaml"
         path.write_text(re.sub(r"# (- \.\./\.\./components/)", r"\1", path.read_text()))
-    return {name: build(copy / "overlays" / name) for name in OVERLAYS}
+    return copy
 
 
 @cache
@@ -288,6 +293,29 @@ def test_network_policies_let_through_what_each_part_needs_and_no_more(everythin
     assert allowed(policies, node, parts["object-store"], 8333)
     assert allowed(policies, step, kfp, 8887)
     assert not allowed(policies, stranger, step, 8080)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_runs_in_a_profile_reach_kubeflow_and_the_services(overlay, tmp_path):
+    """After the command of README.md that writes the profile into the manifests."""
+    copy = with_every_component(tmp_path)
+    readme = (K8S / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^    (perl .*\\\n.*)$", readme, flags=re.MULTILINE)
+    subprocess.run(["sh", "-ec", command], cwd=tmp_path, check=True)
+    manifests = build(copy / "overlays" / overlay)
+    assert "kubeflow" not in {m["metadata"].get("namespace") for m in manifests}
+    [queue] = [m for m in manifests if m["kind"] == "ClusterQueue"]
+    assert labels_match(
+        queue["spec"]["namespaceSelector"], {"kubernetes.io/metadata.name": "my-profile"}
+    )
+    policies = [m for m in manifests if m["kind"] == "NetworkPolicy"]
+    step, elsewhere = ({"namespace": n, "labels": STEPS} for n in ("my-profile", "kubeflow"))
+    kfp = {"namespace": "kubeflow", "labels": {"app": "ml-pipeline"}}
+    mlflow = {"namespace": "longtail", "labels": {"app.kubernetes.io/name": "mlflow"}}
+    store = {"namespace": "longtail", "labels": {"app.kubernetes.io/name": "object-store"}}
+    assert allowed(policies, step, kfp, 8887)
+    assert allowed(policies, step, mlflow, 5000) and not allowed(policies, elsewhere, mlflow, 5000)
+    assert allowed(policies, step, store, 8333) is (overlay == "dev")
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
