@@ -17,10 +17,14 @@ _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 @dataclass(frozen=True)
 class Package:
-    """A compiled pipeline: its file, its parsed specification and the name of this version."""
+    """A compiled pipeline: its file, its parsed specification and the name of this version.
+
+    `platform` is what the file has behind the specification: the pods' Kubernetes settings, if any.
+    """
 
     path: Path
     spec: dict[str, Any]
+    platform: list[dict[str, Any]]
     version: str
 
     @property
@@ -40,6 +44,16 @@ class Package:
         found: dict[str, Any] = self.spec["root"].get("inputDefinitions", {}).get("parameters", {})
         return found
 
+    @property
+    def claim_mounts(self) -> set[str]:
+        """Where pods have volumes that are there before and after them."""
+        pods = [
+            pod
+            for settings in self.platform
+            for pod in settings["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
+        ]
+        return {claim["mountPath"] for pod in pods for claim in pod.get("pvcMount", ())}
+
 
 def read_package(path: Path, *, allow_tag: bool = False) -> Package:
     """Read a compiled pipeline; the same content is the same version.
@@ -49,10 +63,10 @@ def read_package(path: Path, *, allow_tag: bool = False) -> Package:
     """
     try:
         content = path.read_bytes()
-        spec = next(yaml.safe_load_all(content))
-        package = Package(path, spec, hashlib.sha256(content).hexdigest()[:12])
+        spec, *platform = yaml.safe_load_all(content)
+        package = Package(path, spec, platform, hashlib.sha256(content).hexdigest()[:12])
         tags = [image for image in package.images if not _DIGEST.search(image)]
-    except (OSError, yaml.YAMLError, StopIteration, KeyError, TypeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError) as error:
         raise LongtailError(
             f"{path} is no compiled pipeline ({error!r}); write one: `longtail pipeline compile`"
         ) from None

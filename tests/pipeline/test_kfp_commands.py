@@ -10,17 +10,25 @@ import yaml
 from pipelines.status import tasks_of
 from tests.pipeline.kfp_api import KfpApi, serve
 from tests.pipeline.kfp_nodes import nodes
-from tests.pipeline.workspace import ROOT, run
+from tests.pipeline.workspace import ROOT, change_params, run
 
 IMAGE = "registry.example/longtail@sha256:" + "0" * 64
 MD5 = "5d274f28c60d899b75e5726f929b1fdc"
+
+
+def reachable(directory: Path) -> Path:
+    """Write the repository's parameters with a registry that pods reach."""
+    params = directory / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", params)
+    change_params(directory, {"register.tracking_uri": "http://mlflow.longtail:5000"})
+    return params
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A parameter file whose images have digests."""
     directory = tmp_path_factory.mktemp("submit")
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = yaml.safe_load(reachable(directory).read_text())
     pods = {"image": IMAGE}
     params["resources"] = {"cpu": pods, "gpu": pods, "split_remote": "s3://bucket/versions"}
     (directory / "params.yaml").write_text(yaml.safe_dump(params))
@@ -67,7 +75,7 @@ def test_one_command_compiles_and_submits(api, directory):
 
 
 def test_what_a_run_would_miss_is_refused_before_it_starts(api, tmp_path):
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    reachable(tmp_path)
     with pytest.raises(AssertionError, match="--allow-tag"):
         run(tmp_path, "longtail", "pipeline", "submit")
     command = ["longtail", "pipeline", "submit", "--allow-tag"]
@@ -83,6 +91,14 @@ def test_code_rev_is_of_the_images_that_the_package_names(api, directory, tmp_pa
     output = run(tmp_path, "longtail", "pipeline", "submit", "--package", "training.yaml")
     arguments = api.held["runs"][started(output)]["runtime_config"]["parameters"]
     assert re.fullmatch(f"[0-9a-f]{{16}}-{'0' * 16}", arguments["code_rev"])
+
+
+@pytest.mark.parametrize("command", [("submit",), ("schedule", "--cron", "0 0 3 * * *")])
+def test_a_registry_in_a_file_is_refused_as_it_would_end_with_its_pod(api, command, tmp_path):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    with pytest.raises(AssertionError, match=r"sqlite:///mlflow\.db.*http://mlflow"):
+        run(tmp_path, "longtail", "pipeline", *command, "--allow-tag")
+    assert not api.held["runs"] and not api.held["recurringruns"]
 
 
 @pytest.mark.parametrize("command", [("submit",), ("schedule", "--cron", "0 0 3 * * *")])

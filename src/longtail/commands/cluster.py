@@ -132,12 +132,15 @@ def status(
 def _package(compiled: Path | None, params: Path, *, allow_tag: bool) -> Iterator[Package]:
     from pipelines.compiling import compiled_training
     from pipelines.package import read_package
+    from pipelines.places import check_places
 
     with tempfile.TemporaryDirectory() as directory:
         if compiled is None:
             compiled = Path(directory) / "training.yaml"
             compiled.write_text(compiled_training(params), encoding="utf-8")
-        yield read_package(compiled, allow_tag=allow_tag)
+        package = read_package(compiled, allow_tag=allow_tag)
+        check_places(package)
+        yield package
 
 
 def _arguments(package: Package, params: Path, data_rev: str) -> dict[str, Any]:

@@ -1,0 +1,42 @@
+"""Places that a pipeline's parameters name, of which some are on no pod."""
+
+from pathlib import PurePosixPath
+from typing import Any
+
+from longtail.errors import LongtailError
+from pipelines.package import Package
+
+
+def check_places(package: Package) -> None:
+    """Raise LongtailError if pods would look for what only this machine has.
+
+    A path below a claim that the pods mount is fine, and so is torchvision's root, into which a pod
+    downloads.
+    """
+    sections = _sections(package)
+    uri = str(sections.get("register", {}).get("tracking_uri", ""))
+    if uri.startswith("sqlite"):
+        raise LongtailError(
+            f"register.tracking_uri is {uri}, a file that would end with its pod, and the registry "
+            "with it; set the address of a server that pods reach, as http://mlflow.longtail:5000"
+        )
+    source = sections.get("ingest", {}).get("source", {})
+    if source.get("kind") != "torchvision" and _is_local(source.get("root", "s3://"), package):
+        raise LongtailError(
+            f"ingest.source.root is {source['root']}, a path of this machine that no pod has; copy "
+            "the images into a bucket and set s3://bucket/prefix"
+        )
+
+
+def _sections(package: Package) -> dict[str, dict[str, Any]]:
+    return {
+        name: definition["defaultValue"]
+        for name, definition in package.parameters.items()
+        if definition.get("parameterType") == "STRUCT" and "defaultValue" in definition
+    }
+
+
+def _is_local(place: str, package: Package) -> bool:
+    if "://" in place:
+        return False
+    return not any(PurePosixPath(place).is_relative_to(mount) for mount in package.claim_mounts)
