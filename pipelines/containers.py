@@ -69,15 +69,19 @@ def image_id(image: str) -> str:
 def mounted(sections: Sections, root: Path) -> tuple[Sections, list[Path], list[Path]]:
     """Return sections whose local paths hold in a container, what it reads and what it writes.
 
-    A local source is mounted where it is, and so is the directory of an MLflow database with an
-    absolute path. A database in the working directory becomes one under `root`, since a container's
-    own files end with it.
+    A local source and a file of weights are mounted where they are, and so is the directory of an
+    MLflow database with an absolute path. A database in the working directory becomes one under
+    `root`, since a container's own files end with it.
     """
     source, register = dict(sections["ingest"]["source"]), dict(sections["register"])
+    stage1 = dict(sections["represent"])
     read, write = [], []
     if "root" in source and "://" not in source["root"]:
         source["root"] = str(Path(source["root"]).resolve())
         read = [Path(source["root"])]
+    if stage1.get("pretrained", "hub") != "hub":
+        stage1["pretrained"] = str(Path(stage1["pretrained"]).resolve())
+        read.append(Path(stage1["pretrained"]))
     database = sqlite_file(register["tracking_uri"])
     if database is not None and database.is_absolute():
         database.parent.mkdir(parents=True, exist_ok=True)
@@ -85,4 +89,5 @@ def mounted(sections: Sections, root: Path) -> tuple[Sections, list[Path], list[
     elif database is not None:
         register["tracking_uri"] = f"sqlite:///{root / 'mlflow.db'}"
     ingest = {**sections["ingest"], "source": source}
-    return {**sections, "ingest": ingest, "register": register}, read, write
+    changed = {"ingest": ingest, "represent": stage1, "register": register}
+    return {**sections, **changed}, read, write

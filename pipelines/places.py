@@ -26,6 +26,14 @@ def check_places(package: Package) -> None:
             f"ingest.source.root is {source['root']}, a path of this machine that no pod has; copy "
             "the images into a bucket and set s3://bucket/prefix"
         )
+    cells = package.parameters.get("grid", {}).get("defaultValue", ())  # of a study
+    for training in (sections, *cells):
+        weights = training.get("represent", {}).get("pretrained", "hub")
+        if weights != "hub" and _is_local(weights, package):
+            raise LongtailError(
+                f"represent.pretrained is {weights}, a file of this machine that no pod has; set "
+                "hub, or put it on the claim of resources.shard_cache, which pods have at /cache"
+            )
 
 
 def _sections(package: Package) -> dict[str, dict[str, Any]]:

@@ -30,6 +30,17 @@ def test_a_database_elsewhere_stays_and_its_directory_can_be_written(tmp_path):
     assert write == [], "the root is mounted anyway, and nothing twice"
 
 
+def test_a_file_of_weights_is_mounted_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = sections()
+    given["represent"] = {**given["represent"], "pretrained": "in1k.safetensors"}
+    changed, read, _ = mounted(given, tmp_path / "root")
+    assert read == [tmp_path / "in1k.safetensors"]
+    assert changed["represent"]["pretrained"] == str(read[0])
+    given["represent"]["pretrained"] = "hub"
+    assert mounted(given, tmp_path / "root")[1] == []
+
+
 def test_variables_of_s3_and_mlflow_reach_the_containers_with_the_files_that_they_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from longtail.artifacts import Images, Representation
 from longtail.config.section import parse
@@ -19,8 +19,8 @@ from longtail.errors import LongtailError
 from longtail.extraction import load_backbone
 from longtail.files import file_digest, read_json, write_json
 from longtail.io.head_files import load_heads
-from longtail.models import normalize
-from longtail.steps.represent import represent
+from longtail.models import build_backbone, normalize
+from longtail.steps.represent import represent, training_key
 from longtail.steps.stage1 import build_network
 from tests.steps.represent_fixtures import config, digests, inputs, judged_again
 
@@ -293,6 +293,23 @@ def test_class_weights_weigh_as_in_the_field(inputs, tmp_path, loss, reduction, 
     [entry] = read_json(tmp_path / "out" / "history.json")
     found = expected(logits, store.labels, weights).item()
     assert entry["train_loss"] == pytest.approx(found, rel=1e-5)
+
+
+def test_other_weights_under_the_same_name_are_another_training(inputs, tmp_path):
+    weights = tmp_path / "weights.safetensors"
+    start = config(epochs=1, pretrained=str(weights))
+    tables = {name: inputs[name] for name in ("train", "val", "profile")}
+    with pytest.raises(LongtailError, match=r"weights\.safetensors does not exist"):
+        represent(start, **inputs, out=tmp_path / "out")
+    keys = set()
+    for seed in (1, 2, 2):
+        torch.manual_seed(seed)
+        save_file(build_backbone("cifar_resnet32").state_dict(), weights)
+        keys.add(training_key(start, **tables))
+    assert len(keys) == 2
+    represent(start, **inputs, out=tmp_path / "out")
+    description = read_json(Representation(tmp_path / "out").description)
+    assert description["pretrained"] == file_digest(weights)
 
 
 def test_early_stopping_ends_the_run(inputs, tmp_path):

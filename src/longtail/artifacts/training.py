@@ -8,15 +8,16 @@ from pathlib import Path
 class Representation:
     """Stage 1. `representation.json` describes the model and the data it was trained on.
 
-    `backbone`, `feature_dim`, `image_size`, `mean`, `std`, `horizontal_flip` (whether training
-    mirrored images), `head_kind` (linear or cosine), `head_scale`, `classes`, `super_classes`
-    (names, or []), `super_of` (by label, or []), `class_counts`, `groups` (by label),
-    `group_names`, `loss`, `sampler`, `best_epoch`, `epochs`, `val` (metrics of the best epoch),
-    `parameters`, `multiply_adds`, `split` (digest of the profile), `keeps_prior` (whether its
-    probabilities contain the shares of the training classes, as after plain cross-entropy),
-    `follows_counts` (whether they are at least roughly for those shares, as after any training that
-    does not balance). `history.json` is a list of `{epoch, learning_rate, frozen_groups,
-    train_loss, train_accuracy, val_loss, val_accuracy, val_balanced_accuracy}`.
+    `backbone`, `pretrained` (null, `hub` or the SHA-256 of the file of weights), `feature_dim`,
+    `image_size`, `mean`, `std`, `horizontal_flip` (whether training mirrored images), `head_kind`
+    (linear or cosine), `head_scale`, `classes`, `super_classes` (names, or []), `super_of` (by
+    label, or []), `class_counts`, `groups` (by label), `group_names`, `loss`, `sampler`,
+    `best_epoch`, `epochs`, `val` (metrics of the best epoch), `parameters`, `multiply_adds`,
+    `split` (digest of the profile), `keeps_prior` (whether its probabilities contain the shares of
+    the training classes, as after plain cross-entropy), `follows_counts` (whether they are at least
+    roughly for those shares, as after any training that does not balance). `history.json` is a list
+    of `{epoch, learning_rate, frozen_groups, train_loss, train_accuracy, val_loss, val_accuracy,
+    val_balanced_accuracy}`.
     """
 
     root: Path

@@ -47,7 +47,8 @@ def represent(
             directory if nothing else is there; default: `.<out>.checkpoint` beside `out`.
 
     Raises:
-        LongtailError: the split did not pass validation, or the parameters do not fit together.
+        LongtailError: the split did not pass validation, the parameters do not fit together, or
+            there is no file of weights where they name one.
     """
     split_digest = validated_split(profile, validation)
     description = _describe(config, read_json(profile), split_digest)
@@ -75,7 +76,20 @@ def represent(
 def training_key(config: RepresentConfig, *, train: Path, val: Path, profile: Path) -> str:
     """Return a digest of what a training depends on: a checkpoint of another one is not used."""
     versions = [longtail.__version__, str(torch.__version__)]
-    return content_digest([versions, config.model_dump(), *map(file_digest, (profile, train, val))])
+    values = {**config.model_dump(), "pretrained": _first_weights(config)}
+    return content_digest([versions, values, *map(file_digest, (profile, train, val))])
+
+
+def _first_weights(config: RepresentConfig) -> str | None:
+    """Return null, `hub`, or the SHA-256 of a local file: another one may get its name."""
+    name = config.pretrained
+    if name is None or name == "hub":
+        return name
+    if not Path(name).is_file():
+        raise LongtailError(
+            f"represent.pretrained: {name} does not exist; name a safetensors file, or `hub`"
+        )
+    return file_digest(Path(name))
 
 
 def validated_split(profile: Path, validation: Path) -> str:
@@ -113,6 +127,7 @@ def _describe(config: RepresentConfig, profile: Any, split_digest: str) -> dict[
     classes = profile["classes"]
     return {
         "backbone": config.backbone,
+        "pretrained": _first_weights(config),
         "image_size": config.image_size,
         "mean": config.mean,
         "std": config.std,
