@@ -329,6 +329,18 @@ def test_no_role_reaches_secrets_at_large_or_everything(everything, overlay):
             assert "pods/exec" not in rule["resources"]
 
 
+def test_a_job_made_by_hand_is_never_taken_for_an_earlier_one(everything):
+    """`kubectl wait` is content at once with a job of that name that ended before."""
+    readme = (K8S / "README.md").read_text(encoding="utf-8")
+    made = re.findall(r"kubectl (-n \S+) create job (\S+) --from=cronjob/(\S+)", readme)
+    cron_jobs = {m["metadata"]["name"]: m for m in everything["dev"] if m["kind"] == "CronJob"}
+    assert {cron_job for _, _, cron_job in made} == set(cron_jobs)
+    for namespace, job, cron_job in made:
+        deleted = f"    kubectl {namespace} delete job {job} --ignore-not-found\n"
+        assert f"{deleted}    kubectl {namespace} create job {job} " in readme
+        assert cron_jobs[cron_job]["spec"]["jobTemplate"]["spec"]["ttlSecondsAfterFinished"]
+
+
 def test_prod_takes_images_by_digest(everything):
     for name, pod in pods(everything["prod"]):
         for container in containers(pod):
