@@ -179,6 +179,25 @@ def test_gpu_steps_get_the_gpu_section_and_the_others_do_not():
         assert graph.container(step)["image"] == PodConfig().image
 
 
+def test_quantities_that_kubernetes_has_are_compiled():
+    gpu = {"cpu": "1500m", "memory": "1572864Ki", "scratch": "1Ti", "shared_memory": "512M"}
+    graph = equipped(gpu=gpu, cpu={"cpu": "1.5", "memory": "2000000000"})
+    assert graph.container("embed")["resources"]["resourceCpuRequest"] == "1500m"
+    assert graph.container("embed")["resources"]["resourceMemoryLimit"] == "1572864Ki"
+    assert graph.container("split")["resources"]["resourceCpuRequest"] == "1.5"
+
+
+def test_a_toleration_with_a_value_is_for_taints_of_that_value():
+    """As Kubernetes has it, which refuses a value beside Exists."""
+    spot = {"key": "cloud.google.com/gke-spot", "value": "true"}
+    graph = equipped(gpu={"tolerations": [spot, {"key": "gpu"}, {"operator": "Exists"}]})
+    assert graph.pod("represent")["tolerations"] == [
+        {**spot, "operator": "Equal"},
+        {"key": "gpu", "operator": "Exists"},
+        {"operator": "Exists"},
+    ]
+
+
 def test_every_pod_knows_both_images_and_is_not_root():
     images = {"cpu": {"image": "longtail@sha256:1"}, "gpu": {"image": "longtail@sha256:2"}}
     graph = equipped(**images)
@@ -221,11 +240,22 @@ def test_state_secrets_and_variables_reach_every_pod():
     assert "AWS_SECRET_ACCESS_KEY" not in yaml.safe_dump(graph.executors), "by reference alone"
 
 
+def tolerating(**toleration: str) -> dict[str, Any]:
+    return {"gpu": {"tolerations": [toleration]}}
+
+
 @pytest.mark.parametrize(
     ("resources", "reason"),
     [
         ({"cpu": {"accelerators": 1}}, "gpu.accelerators"),
         ({"gpu": {"memory": "32 GB"}}, "gpu.memory"),
+        ({"gpu": {"memory": "1.5Gi"}}, "gpu.memory"),
+        ({"gpu": {"memory": "500m"}}, "gpu.memory"),
+        ({"gpu": {"scratch": "4ki"}}, "gpu.scratch"),
+        ({"cpu": {"cpu": "2Gi"}}, "cpu.cpu"),
+        ({"cpu": {"cpu": "1.5m"}}, "cpu.cpu"),
+        (tolerating(operator="Exists", key="spot", value="true"), "'true' says nothing; set Equal"),
+        (tolerating(value="true"), "there is no key"),
         ({"state": "bucket/prefix"}, "state"),
         ({"gpu": {"node_selectors": {}}}, "did you mean `node_selector`"),
     ],

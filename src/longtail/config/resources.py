@@ -1,13 +1,14 @@
 """What the steps get from a cluster: images, CPUs, GPUs, memory, volumes, nodes, time, retries."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from longtail.config.section import Count, Section
 
-# Kubernetes' own form of a quantity: 500m, 2, 1.5, 4Gi, 200M.
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTP]i?)?$")]
+# Of Kubernetes' quantities those that KFP compiles: 500m, 2, 1.5; and 4Gi, 200M, 1536Mi.
+Cpus = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?|[0-9]+m)$")]
+Bytes = Annotated[str, Field(pattern=r"^[0-9]+(Ki|[MGTPE]i?)?$")]
 Uri = Annotated[str, Field(pattern=r"^([a-z0-9]+://.+|/.+|)$")]
 
 
@@ -15,11 +16,31 @@ class Toleration(Section):
     """A taint of nodes on which a step may run all the same."""
 
     key: str | None = Field(default=None, description="Of the taint; none: any.")
-    operator: Literal["Equal", "Exists"] = Field(default="Exists", description="Of value.")
+    operator: Literal["Equal", "Exists"] = Field(
+        default="Exists", description="Of value; with a value the default is Equal."
+    )
     value: str | None = Field(default=None, description="Of the taint, for Equal.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         default=None, description="Of the taint; none: any."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_value_is_compared(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("value") is not None:
+            return {"operator": "Equal", **given}
+        return given
+
+    @model_validator(mode="after")
+    def _as_kubernetes_takes_it(self) -> "Toleration":
+        if self.operator == "Exists" and self.value is not None:
+            raise ValueError(
+                f"operator is Exists, so that value {self.value!r} says nothing; set Equal, or "
+                "leave value out"
+            )
+        if self.operator == "Equal" and self.key is None:
+            raise ValueError("operator is Equal, but there is no key; give the taint's")
+        return self
 
 
 class PodConfig(Section):
@@ -29,8 +50,8 @@ class PodConfig(Section):
         default="longtail:cpu",
         description="Container image; `submit` wants a digest: name@sha256:...",
     )
-    cpu: Quantity = Field(default="2", description="Requested CPUs.")
-    memory: Quantity = Field(default="4Gi", description="Requested memory, which is the limit too.")
+    cpu: Cpus = Field(default="2", description="Requested CPUs.")
+    memory: Bytes = Field(default="4Gi", description="Requested memory, which is the limit too.")
     accelerator: str = Field(default="nvidia.com/gpu", description="Resource name of the device.")
     accelerators: int = Field(
         default=0, ge=0, description="Devices a pod; stage 1 trains with a process on each."
@@ -38,10 +59,10 @@ class PodConfig(Section):
     nodes: Count = Field(
         default=1, description="Pods that train stage 1 together, by Kubeflow Trainer if several."
     )
-    shared_memory: Quantity | None = Field(
+    shared_memory: Bytes | None = Field(
         default=None, description="/dev/shm as a volume in memory; counts towards `memory`."
     )
-    scratch: Quantity = Field(
+    scratch: Bytes = Field(
         default="10Gi", description="Volume at /scratch, HOME of the image; ends with the pod."
     )
     scratch_class: str | None = Field(
@@ -70,7 +91,7 @@ class GpuPodConfig(PodConfig):
         default="longtail:gpu",
         description="Container image; `submit` wants a digest: name@sha256:...",
     )
-    memory: Quantity = Field(default="8Gi", description="Requested memory, which is the limit too.")
+    memory: Bytes = Field(default="8Gi", description="Requested memory, which is the limit too.")
     timeout_minutes: Count = Field(default=1440, description="The pod is ended after this.")
 
 
