@@ -296,6 +296,26 @@ def test_network_policies_let_through_what_each_part_needs_and_no_more(everythin
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_names_are_resolved_by_the_cache_on_the_node_too(everything, overlay):
+    """Its address where it is the node's, its pods where the network redirects to them."""
+    policies = [m for m in everything[overlay] if m["kind"] == "NetworkPolicy"]
+    cache = {"namespace": "kube-system", "labels": {"k8s-app": "node-local-dns"}}
+    ports = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
+    for namespace, labels in (("kubeflow", STEPS), ("longtail", {})):
+        assert allowed(policies, {"namespace": namespace, "labels": labels}, cache, 53)
+        addresses = [
+            peer["ipBlock"]["cidr"]
+            for policy in policies
+            if policy["metadata"]["namespace"] == namespace
+            for rule in policy["spec"].get("egress", [])
+            if rule.get("ports") == ports
+            for peer in rule["to"]
+            if "ipBlock" in peer
+        ]
+        assert addresses == ["169.254.20.10/32"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_runs_in_a_profile_reach_kubeflow_and_the_services(overlay, tmp_path):
     """After the command of README.md that writes the profile into the manifests."""
     copy = with_every_component(tmp_path)
