@@ -1,9 +1,10 @@
 """Move dumps of the databases between a directory and the object store.
 
 `python dump_store.py store DIRECTORY` uploads its `*.dump` files under the time of now (UTC) and
-removes all but the newest `KEEP` times; `fetch DIRECTORY` downloads those of the time `BACKUP`, or
-of the newest if it is empty. The place is `BACKUPS`, as `s3://bucket/prefix`; boto3 finds endpoint
-and credentials in its own variables.
+removes what is older than the newest `KEEP` times; `fetch DIRECTORY` downloads those of the time
+`BACKUP`, or of the newest if it is empty. A time counts if it has the dumps of both databases. The
+place is `BACKUPS`, as `s3://bucket/prefix`; boto3 finds endpoint and credentials in its own
+variables. A variable `OTHER_<name>`, from the Secret `backup-store`, takes the place of `<name>`.
 """
 
 import os
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+
+DUMPS = {"mlflow.dump", "mlflow_auth.dump"}
+OTHER = "OTHER_"
 
 
 def store(client: Any, bucket: str, prefix: str, directory: Path, *, keep: int) -> None:
@@ -24,7 +28,8 @@ def store(client: Any, bucket: str, prefix: str, directory: Path, *, keep: int) 
         client.upload_file(str(file), bucket, f"{prefix}/{now}/{file.name}")
         print(f"stored {prefix}/{now}/{file.name}, {file.stat().st_size:,} bytes")
     stored = backups(client, bucket, prefix)
-    for old in sorted(stored)[:-keep]:
+    oldest = min(sorted(whole(stored))[-keep:], default="")
+    for old in sorted(time for time in stored if time < oldest):
         for key in stored[old]:
             client.delete_object(Bucket=bucket, Key=key)
         print(f"removed {prefix}/{old}")
@@ -32,9 +37,10 @@ def store(client: Any, bucket: str, prefix: str, directory: Path, *, keep: int) 
 
 def fetch(client: Any, bucket: str, prefix: str, directory: Path, *, wanted: str) -> None:
     stored = backups(client, bucket, prefix)
-    time = wanted or max(stored, default="")
-    if time not in stored:
-        sys.exit(f"no backup {time!r} in s3://{bucket}/{prefix}; there are {sorted(stored)}")
+    times = whole(stored)
+    time = wanted or max(times, default="")
+    if time not in times:
+        sys.exit(f"no whole backup {time!r} in s3://{bucket}/{prefix}; there are {sorted(times)}")
     for key in stored[time]:
         client.download_file(bucket, key, str(directory / Path(key).name))
         print(f"fetched {key}")
@@ -50,7 +56,14 @@ def backups(client: Any, bucket: str, prefix: str) -> dict[str, list[str]]:
     return found
 
 
+def whole(stored: dict[str, list[str]]) -> set[str]:
+    """Return the times of which no upload is missing, as after a pod that was ended midway."""
+    return {time for time, keys in stored.items() if {Path(key).name for key in keys} >= DUMPS}
+
+
 def main() -> None:
+    others = {k.removeprefix(OTHER): v for k, v in os.environ.items() if k.startswith(OTHER)}
+    os.environ.update(others)
     action, directory = sys.argv[1], Path(sys.argv[2])
     bucket, _, prefix = os.environ["BACKUPS"].removeprefix("s3://").partition("/")
     client = boto3.client("s3")
