@@ -103,7 +103,7 @@ def keep(name: str, content: Any) -> None:
         write_json(file, content)
         try:
             open_state(state()).store(f"runs/{run_id()}/{name}.json", file)
-        except LongtailError as error:
+        except (LongtailError, OSError) as error:
             log.warning("what %s did was not noted: %s", name, error)
 
 

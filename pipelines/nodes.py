@@ -5,8 +5,8 @@ from typing import Any
 
 from kfp.dsl import PipelineTask
 
-from longtail.config.resources import ResourcesConfig
-from pipelines.pods import CACHE, equip, variables
+from longtail.config.resources import CACHE, ResourcesConfig
+from pipelines.pods import equip, variables
 
 RUNTIME = "longtail-torch"  # k8s/components/trainer, as are the names of its job and container
 _NODE, _MANAGER = "node", "longtail/represent"

@@ -3,6 +3,7 @@
 from pathlib import PurePosixPath
 from typing import Any
 
+from longtail.config.resources import CACHE
 from longtail.errors import LongtailError
 from pipelines.package import Package
 
@@ -32,7 +33,7 @@ def check_places(package: Package) -> None:
         if weights != "hub" and _is_local(weights, package):
             raise LongtailError(
                 f"represent.pretrained is {weights}, a file of this machine that no pod has; set "
-                "hub, or put it on the claim of resources.shard_cache, which pods have at /cache"
+                f"hub, or put it on the claim of resources.shard_cache, which pods have at {CACHE}"
             )
 
 

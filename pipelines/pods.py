@@ -3,9 +3,9 @@
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
-from longtail.config.resources import PodConfig, ResourcesConfig
+from longtail.config.resources import CACHE, PodConfig, ResourcesConfig
 
-SCRATCH, CACHE = "/scratch", "/cache"
+SCRATCH = "/scratch"
 _RUN_LABEL = "metadata.labels['pipeline/runid']"
 
 

@@ -215,6 +215,13 @@ def test_a_process_trains_on_each_device():
     assert constant == 4.0
 
 
+def test_the_state_may_be_on_the_claim_that_pods_mount():
+    graph = equipped(state="/cache/state", shard_cache={"claim": "shards"})
+    assert graph.variables("represent")["LONGTAIL_STATE"] == "/cache/state"
+    [claim] = graph.pod("represent")["pvcMount"]
+    assert claim["mountPath"] == "/cache"
+
+
 def test_state_secrets_and_variables_reach_every_pod():
     graph = equipped(
         state="s3://bucket/longtail",
@@ -257,6 +264,9 @@ def tolerating(**toleration: str) -> dict[str, Any]:
         (tolerating(operator="Exists", key="spot", value="true"), "'true' says nothing; set Equal"),
         (tolerating(value="true"), "there is no key"),
         ({"state": "bucket/prefix"}, "state"),
+        ({"state": "/mnt/state"}, "state is '/mnt/state', which pods cannot keep; give s3://"),
+        ({"state": "/cache/state"}, "shard_cache.claim"),
+        ({"state": "gs://bucket/prefix"}, "give s3://bucket/prefix"),
         ({"gpu": {"node_selectors": {}}}, "did you mean `node_selector`"),
     ],
 )

@@ -213,7 +213,8 @@ def wait_for(directory: Path, pattern: str, process: "subprocess.Popen[bytes]") 
 
 
 def test_a_run_that_cannot_even_sum_up_names_its_log(code, tmp_path):
-    broken = Place(make_workspace(tmp_path, QUICK))
+    absent = {"ingest.source": {"kind": "folder", "root": "absent"}}
+    broken = Place(make_workspace(tmp_path, {**QUICK, **absent}))
     broken.root.mkdir(parents=True)
     (broken.root / "state").write_text("no directory")
     with pytest.raises(AssertionError, match=r"exits 1(.|\n)*without a summary") as stopped:

@@ -49,8 +49,9 @@ def test_a_defect_keeps_its_traceback(state):
     assert read_json(state / "runs/r1/gate.json")["error"] == "division by zero"
 
 
-def test_a_state_that_cannot_be_reached_costs_no_result(monkeypatch, caplog):
-    monkeypatch.setenv("LONGTAIL_STATE", "gs://bucket")
+@pytest.mark.parametrize("place", ["gs://bucket", "/dev/null/state"])
+def test_a_state_that_cannot_be_reached_costs_no_result(place, monkeypatch, caplog):
+    monkeypatch.setenv("LONGTAIL_STATE", place)
     with running.recorded("gate"):
         pass
     assert "was not noted" in caplog.text

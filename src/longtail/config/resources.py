@@ -9,6 +9,7 @@ from longtail.config.section import Count, Section
 # Of Kubernetes' quantities those that KFP compiles: 500m, 2, 1.5; and 4Gi, 200M, 1536Mi.
 Cpus = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?|[0-9]+m)$")]
 Bytes = Annotated[str, Field(pattern=r"^[0-9]+(Ki|[MGTPE]i?)?$")]
+CACHE = "/cache"  # where pods mount shard_cache.claim
 Uri = Annotated[str, Field(pattern=r"^([a-z0-9]+://.+|/.+|)$")]
 
 
@@ -121,8 +122,8 @@ class ResourcesConfig(Section):
     backoff_seconds: Count = Field(default=30, description="Pause before a retry; then doubled.")
     state: Uri = Field(
         default="",
-        description="Directory or s3://bucket/prefix that outlives pods: checkpoints, and what "
-        "each run did. Without it a preempted training starts anew.",
+        description="s3://bucket/prefix, or with shard_cache.claim a directory below /cache: "
+        "checkpoints, and what each run did. Without it a preempted training starts anew.",
     )
     image_store: Uri = Field(
         default="",
@@ -145,6 +146,16 @@ class ResourcesConfig(Section):
         if self.cpu.accelerators or self.cpu.nodes > 1:
             raise ValueError(
                 "cpu.accelerators must be 0 and cpu.nodes 1; set gpu.accelerators and gpu.nodes"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_state_outlives_pods(self) -> "ResourcesConfig":
+        on_claim = self.shard_cache.claim and self.state.startswith(f"{CACHE}/")
+        if self.state and not self.state.startswith("s3://") and not on_claim:
+            raise ValueError(
+                f"state is {self.state!r}, which pods cannot keep; give s3://bucket/prefix, or a "
+                f"directory below {CACHE}, where they mount shard_cache.claim"
             )
         return self
 
