@@ -13,7 +13,7 @@ from kfp.dsl import PipelineTask
 from components import steps
 from longtail.config.resources import ResourcesConfig
 from pipelines.nodes import equip_stage1
-from pipelines.pods import equip
+from pipelines.pods import equip, with_one_device
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def train(
     equip_stage1(backbone, resources)
     trained = {"code_rev": code_rev, "representation": backbone.output}
     features = steps.embed(params=params["embed"], **trained, **inputs)
-    equip(features, resources, gpu=True, transient=True)
+    equip(features, with_one_device(resources), gpu=True, transient=True)
     head = steps.classify(params=params["classify"], features=features.output, **trained)
     equip(head, resources)
     heads = steps.tau_norm(
@@ -97,5 +97,5 @@ def train(
         **trained,
         **inputs,
     )
-    equip(measured, resources, gpu=True, transient=True)
+    equip(measured, with_one_device(resources), gpu=True, transient=True)
     return Model(backbone.output, head.output, heads.output, measured.outputs["evaluation"])

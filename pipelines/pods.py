@@ -39,6 +39,12 @@ def equip(
     return task
 
 
+def with_one_device(resources: ResourcesConfig) -> ResourcesConfig:
+    """Return the resources for steps that use one device, however many train stage 1."""
+    gpu = resources.gpu.model_copy(update={"accelerators": min(1, resources.gpu.accelerators)})
+    return resources.model_copy(update={"gpu": gpu})
+
+
 def _place(task: PipelineTask, pod: PodConfig) -> None:
     for key, value in pod.node_selector.items():
         kubernetes.add_node_selector(task, key, value)

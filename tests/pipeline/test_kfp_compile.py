@@ -157,7 +157,8 @@ def test_gpu_steps_get_the_gpu_section_and_the_others_do_not():
     for step in GPU_STEPS:
         resources, pod = graph.container(step)["resources"], graph.pod(step)
         assert graph.container(step)["image"] == gpu["image"]
-        assert resources["accelerator"]["resourceCount"] == "4"
+        devices = "4" if step == "represent" else "1"  # the others use no more
+        assert resources["accelerator"]["resourceCount"] == devices
         assert resources["accelerator"]["resourceType"] == "nvidia.com/gpu"
         assert resources["resourceMemoryLimit"] == resources["resourceMemoryRequest"] == "32Gi"
         assert resources["resourceCpuRequest"] == "8"
@@ -171,7 +172,7 @@ def test_gpu_steps_get_the_gpu_section_and_the_others_do_not():
         assert (scratch["mountPath"], scratch["storageClassName"]) == ("/scratch", "fast")
         [memory] = [mount for mount in pod["emptyDirMounts"] if mount.get("medium") == "Memory"]
         assert (memory["mountPath"], memory["sizeLimit"]) == ("/dev/shm", "8Gi")
-        assert graph.variables(step)["LONGTAIL_GPUS"] == "4"
+        assert graph.variables(step)["LONGTAIL_GPUS"] == devices
         assert graph.tasks[step].retries == 5
     for step in ("split", "gate", "summary"):
         assert "accelerator" not in graph.container(step)["resources"]

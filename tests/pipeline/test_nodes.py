@@ -92,7 +92,7 @@ def test_the_launcher_holds_no_device_and_the_nodes_hold_all():
     assert (trainer["numNodes"], trainer["numProcPerNode"]) == (3, 4)
     assert trainer["resourcesPerNode"]["limits"]["nvidia.com/gpu"] == "4"
     assert "LONGTAIL_TRAINJOB" not in equipped(gpu={"accelerators": 4}).variables("represent")
-    assert "accelerator" in graph.container("embed")["resources"]
+    assert graph.container("embed")["resources"]["accelerator"]["resourceCount"] == "1"
 
 
 @pytest.mark.parametrize("missing", STORE)

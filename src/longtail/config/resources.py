@@ -55,7 +55,7 @@ class PodConfig(Section):
     memory: Bytes = Field(default="4Gi", description="Requested memory, which is the limit too.")
     accelerator: str = Field(default="nvidia.com/gpu", description="Resource name of the device.")
     accelerators: int = Field(
-        default=0, ge=0, description="Devices a pod; stage 1 trains with a process on each."
+        default=0, ge=0, description="Devices a pod that trains, a process on each; others take 1."
     )
     nodes: Count = Field(
         default=1, description="Pods that train stage 1 together, by Kubeflow Trainer if several."
@@ -111,7 +111,7 @@ class ShardCache(Section):
 class ResourcesConfig(Section):
     """The cluster's side of the pipeline; no step's result depends on it.
 
-    CPU steps get `cpu`; represent, embed and evaluate get `gpu`.
+    CPU steps get `cpu`; represent, embed and evaluate get `gpu`, the last two with one device.
     """
 
     cpu: PodConfig = Field(default=PodConfig(), description="Steps without a GPU.")
