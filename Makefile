@@ -34,7 +34,7 @@ lock: install  ## Resolve pyproject.toml into requirements.lock again
 	  --quiet pyproject.toml -o requirements.lock
 
 clean:  ## Remove what runs and tools wrote, but for .venv, data/source and dvc.lock
-	find data -mindepth 1 -maxdepth 1 ! -name source -exec rm -rf {} +
+	test ! -d data || find data -mindepth 1 -maxdepth 1 ! -name source -exec rm -rf {} +
 	rm -rf models reports mlruns mlflow.db* dvc_plots .dvc/cache .dvc/tmp
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find src tests bench -name __pycache__ -type d -exec rm -rf {} +
