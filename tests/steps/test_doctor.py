@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import boto3
 import psycopg2
 import pytest
 
@@ -116,6 +117,7 @@ def test_a_public_bucket_needs_no_credentials(
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # has the credentials
     source = f"source: {{kind: folder, root: 's3://{BUCKET}'}}"
     params = f"ingest: {{{source}, s3: {{endpoint_url: '{s3.endpoint}'}}}}"
     assert finding(tmp_path, "S3", params) == (True, f"s3://{BUCKET} can be read")
