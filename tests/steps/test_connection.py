@@ -1,9 +1,12 @@
 """MLflow away, without a driver, or not there at all: what a user is told, and how soon."""
 
 import os
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
+from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
 
 from longtail.cli import app
@@ -40,6 +43,55 @@ def test_an_mlflow_that_is_away_is_told_without_minutes_of_trying(monkeypatch, u
     assert "secret" not in str(caught.value)
     assert sum(pauses.seconds) < 20
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("mode", "statements", "said"),
+    [
+        ("ro", ["CREATE TABLE more (a)"], "readonly database"),
+        ("rw", ["PRAGMA max_page_count = 1", "CREATE TABLE more (a)"], "disk is full"),
+        ("rw", ["SELECT * FROM absent"], "no such table"),
+    ],
+)
+def test_a_database_file_that_cannot_be_used_is_not_waited_for(tmp_path, mode, statements, said):
+    file = tmp_path / "mlflow.db"
+    with (
+        pytest.raises(LongtailError, match=rf"cannot be used: .*{said}.*; check") as caught,
+        connect(f"sqlite:///{file}"),
+        create_engine(f"sqlite:///file:{file}?mode={mode}&uri=true").connect() as connection,
+    ):
+        for statement in statements:
+            connection.execute(text(statement))
+    assert not isinstance(caught.value, Unreachable)
+
+
+@pytest.mark.parametrize(
+    "content", [None, bytes(range(256)) * 20], ids=["a directory", "no tables"]
+)
+def test_what_is_no_database_file_is_told_at_once(tmp_path, monkeypatch, content):
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail(f"waited {seconds} s"))
+    file = tmp_path / "mlflow.db"
+    file.mkdir() if content is None else file.write_bytes(content)
+    with (
+        pytest.raises(LongtailError, match=r"cannot be used: .*; check") as caught,
+        connect(f"sqlite:///{file}"),
+    ):
+        pass
+    assert not isinstance(caught.value, Unreachable)
+
+
+def test_a_database_file_that_others_hold_locked_is_worth_waiting_for(tmp_path):
+    file = tmp_path / "mlflow.db"
+    other = sqlite3.connect(file, isolation_level=None)
+    engine = create_engine(f"sqlite:///{file}", connect_args={"timeout": 0})
+    with (
+        closing(other),
+        pytest.raises(Unreachable, match="is locked"),
+        connect(f"sqlite:///{file}"),
+    ):
+        other.execute("BEGIN EXCLUSIVE")
+        with engine.connect() as connection:
+            connection.execute(text("SELECT * FROM experiments"))
 
 
 @pytest.mark.parametrize("scheme", ["postgresql+pg8000", "mysql+oursql"])

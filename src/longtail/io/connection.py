@@ -37,6 +37,8 @@ HTTP_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 LONGEST_WAIT = 30.0
 
 _NO_ANSWER = re.compile(r"failed with (timeout )?exception|Connection|timed out|starting up", re.I)
+# Of a local file: no rights, no room, no tables. One that others hold locked is free again soon.
+_UNUSABLE_FILE = re.compile(r"sqlite3\.(Operational|Database)Error\) (?!.*locked)")
 _WRONG_PASSWORD = re.compile(r"authentication failed|no password supplied|Access denied for user")
 _S3_REFUSAL = re.compile(
     r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|Forbidden|\(40[13]\)|Unable to locate "
@@ -135,6 +137,11 @@ def _explained(error: Exception, uri: str) -> LongtailError:
         return LongtailError(
             f"MLflow's database {uri} refused the credentials: {reason}; correct user and password "
             "in register.tracking_uri"
+        )
+    if _UNUSABLE_FILE.search(reason):
+        return LongtailError(
+            f"the database of MLflow at {uri} cannot be used: {reason}; check that it is one of "
+            "MLflow's, the rights to the file and its directory, and the room on the disk"
         )
     if code == "UNAUTHENTICATED" or status == 401:
         return LongtailError(

@@ -10,7 +10,7 @@ from longtail.errors import LongtailError
 
 _TIMEOUT_SECONDS = 10
 _TAKING_A_TIMEOUT = ("psycopg2", "psycopg", "pymysql", "mysqldb")
-_SERVERS = ("postgresql", "mysql", "mssql")
+_DATABASES = ("postgresql", "mysql", "mssql", "sqlite")
 
 
 def sqlite_file(tracking_uri: str) -> Path | None:
@@ -31,16 +31,16 @@ def require_existing(tracking_uri: str, *, wanted: str) -> None:
 
 
 def require_answer(tracking_uri: str) -> None:
-    """Open the database of a server once, so that one that is away is told within seconds.
+    """Open a database once, so that one that is away, or cannot be, is told within seconds.
 
     MLflow itself tries ten times, two minutes together. Other kinds of tracking store are left
     alone.
 
     Raises:
-        SQLAlchemyError: it does not answer, or refuses.
+        SQLAlchemyError: it does not answer, or refuses, or is a file that cannot be opened.
         ImportError: there is no driver for it.
     """
-    if tracking_uri.partition(":")[0].partition("+")[0] not in _SERVERS:
+    if tracking_uri.partition(":")[0].partition("+")[0] not in _DATABASES:
         return
     from sqlalchemy import create_engine, make_url
     from sqlalchemy.pool import NullPool
