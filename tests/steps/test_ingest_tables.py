@@ -102,6 +102,17 @@ def test_parquet_mistakes_are_named(tmp_path: Path, change: dict[str, Any], mess
         run_ingest(tmp_path, {**source, **change}, on_bad_image="quarantine")
 
 
+@pytest.mark.parametrize("column", ["image", "label"])
+def test_a_parquet_column_that_is_there_twice_is_named(tmp_path: Path, column: str) -> None:
+    columns = {"image": pa.array([png(1)]), "label": pa.array(["a"])}
+    names = [*columns, column]
+    (tmp_path / "in").mkdir()
+    table = pa.table([columns[name] for name in names], names=names)
+    pq.write_table(table, tmp_path / "in" / "x.parquet")
+    with pytest.raises(LongtailError, match=f"x.parquet has two columns {column}; rename one"):
+        run_ingest(tmp_path, {"kind": "parquet", "root": str(tmp_path / "in")})
+
+
 @pytest.mark.parametrize(
     ("labels", "names", "message"),
     [

@@ -84,6 +84,8 @@ def _check_columns(source: ParquetSource, name: str, schema: pa.Schema) -> None:
                 f"Column {column} is not in {name}, which has {', '.join(schema.names)}. "
                 "Set image_column, label_column and super_label_column of ingest.source"
             )
+        if schema.names.count(column) > 1:
+            raise LongtailError(f"{name} has two columns {column}; rename one")
     if _bytes_path(source, schema) is None:
         raise LongtailError(
             f"Column {source.image_column} of {name} is {schema.field(source.image_column).type}; "
