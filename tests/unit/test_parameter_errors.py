@@ -4,7 +4,7 @@ import pytest
 
 from longtail.commands.models import register_config
 from longtail.config.ingest import IngestConfig
-from longtail.config.params import load_section
+from longtail.config.params import load_section, read_params
 from longtail.config.promotion import RegisterConfig
 from longtail.config.section import parse
 from longtail.config.split import SplitConfig
@@ -36,6 +36,32 @@ def test_a_parameter_file_that_is_no_text_is_refused(tmp_path):
     file.write_bytes(b"split: \xff\n")
     with pytest.raises(LongtailError, match="not valid YAML"):
         load_section(file, "split", SplitConfig)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("split: {}\ngate: {}\nsplit: {}\n", r"`split` is given twice(.|\n)*line 3,"),
+        ("split:\n  seed: 1\n  'seed': 2\n", r"`seed` is given twice(.|\n)*line 3,"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused_with_its_line(tmp_path, text, said):
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    with pytest.raises(LongtailError, match=said):
+        load_section(file, "split", SplitConfig)
+
+
+def test_merged_keys_may_be_given_anew(tmp_path):
+    """The gate's mapping merges one that is read before that one's own keys are looked at."""
+    file = tmp_path / "params.yaml"
+    file.write_text(
+        "split: {test: &few {<<: {seed: 3, per_class: 5}, per_class: 7}}\n"
+        "gate: {<<: *few, <<: {seed: 1}, per_class: 9}\n"
+    )
+    content = read_params(file)
+    assert content["split"]["test"] == {"seed": 3, "per_class": 7}
+    assert content["gate"]["per_class"] == 9
 
 
 def test_a_key_that_is_no_word_is_an_unknown_section(tmp_path):

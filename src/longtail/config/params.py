@@ -34,6 +34,22 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice in a mapping, of which YAML would take the later one."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # Here and not in construct_mapping, where merged keys (<<) may have joined a mapping's own.
+        node = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            name = (key.tag, str(key.value))
+            if name in seen and key.tag != "tag:yaml.org,2002:merge":
+                problem = f"`{key.value}` is given twice; keep one of them"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(name)
+        return node
+
+
 def parse_content(content: dict[str, Any], *, where: str) -> dict[str, Section]:
     """Return all sections of a flow from plain values; a missing one means all defaults."""
     sections = {
@@ -59,11 +75,11 @@ def load_section(params: Path, name: str, model: type[S]) -> S:
 
 
 def read_params(params: Path) -> dict[str, Any]:
-    """Read a parameter file as plain values; unknown sections are refused."""
+    """Read a parameter file as plain values; unknown sections and repeated keys are refused."""
     if not params.is_file():
         raise LongtailError(f"{params} does not exist; give the parameter file with --params")
     try:
-        content = yaml.safe_load(params.read_text(encoding="utf-8")) or {}
+        content = yaml.load(params.read_text(encoding="utf-8"), _Loader) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise LongtailError(f"{params} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
