@@ -49,7 +49,7 @@ def whole_directory(out: Path) -> Iterator[Path]:
         LongtailError: `out` is a file.
     """
     place = out.resolve()
-    if place.exists() and not place.is_dir():
+    if place.is_file():
         raise LongtailError(f"{out} is a file; remove it, or give the output another name")
     with _partial(place, Path.mkdir) as partial:
         yield partial
