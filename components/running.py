@@ -21,7 +21,7 @@ from typing import Any
 from longtail.config.params import SECTIONS
 from longtail.config.section import parse
 from longtail.cost import recorded as measured
-from longtail.errors import LongtailError, missing_files_explained
+from longtail.errors import LongtailError, file_errors_explained
 from longtail.files import read_json, write_json
 from longtail.io.state import open_state
 
@@ -65,7 +65,7 @@ def recorded(step: str) -> Iterator[dict[str, Any]]:
     began = time.perf_counter()
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            with missing_files_explained(), measured(step, into=Path(scratch)):
+            with file_errors_explained(), measured(step, into=Path(scratch)):
                 yield record
             record |= read_json(Path(scratch) / f"{step}.json")
         record["finished"] = True

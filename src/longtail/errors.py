@@ -29,8 +29,8 @@ class LongtailError(Exception):
 
 
 @contextmanager
-def missing_files_explained() -> Iterator[None]:
-    """Make a `LongtailError` of the error that a file is missing: a step was not run before."""
+def file_errors_explained() -> Iterator[None]:
+    """Make a `LongtailError` of the errors of files and disks that the user can mend."""
     try:
         yield
     except FileNotFoundError as error:  # pyarrow and safetensors have the path in the text alone
@@ -38,14 +38,6 @@ def missing_files_explained() -> Iterator[None]:
         raise LongtailError(
             f"{path} does not exist; if a step writes it, run that step first"
         ) from error
-
-
-@contextmanager
-def file_errors_explained() -> Iterator[None]:
-    """Make a `LongtailError` of the errors of files and disks that the user can mend."""
-    try:
-        with missing_files_explained():
-            yield
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0)
         if advice is None:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from components import running
 from longtail import cli
-from longtail.errors import LongtailError, missing_files_explained
+from longtail.errors import LongtailError, file_errors_explained
 from tests.pipeline.code_dependencies import ROOT, dvc_stages
 
 STAGES = dvc_stages()
@@ -55,7 +55,7 @@ def test_a_step_without_its_inputs_names_one_and_leaves_nothing(stage, workspace
 )
 def test_a_missing_file_is_named_whoever_reads_it(read, tmp_path):
     path = tmp_path / "head.safetensors"
-    with pytest.raises(LongtailError) as caught, missing_files_explained():
+    with pytest.raises(LongtailError) as caught, file_errors_explained():
         read(path)
     assert str(caught.value).startswith(f"{path} does not exist; ")
 
