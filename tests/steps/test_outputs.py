@@ -43,6 +43,7 @@ def files_below(root: Path) -> dict[Path, bytes]:
         ("ingest --source source.json --out data", "data/photos"),
         ("ingest --source source.json --out data/photos", "data/photos"),
         ("ingest --source data/photos/a/1.png --out data/photos/a", "data/photos/a/1.png"),
+        ("ingest --source source.json --out data/photos/b", "data/photos"),
         ("split --images data/photos --out data", "data/photos"),
         ("fingerprint --out params.yaml", "params.yaml"),
         ("ensemble --member data/photos/a --member data/photos/b --out data", "data/photos/a"),

@@ -37,10 +37,10 @@ def ingest(config: IngestConfig, *, source: Path, out: Path) -> None:
 
     Raises:
         LongtailError: the source is not what it was for `fingerprint`, has bad images, a class
-            without an image, or labels that make no classes; or `out` is or contains its root.
+            without an image, or labels that make no classes; or `out` is or contains its root, or
+            is in a folder of images.
     """
-    if not isinstance(config.source, DigitsSource):
-        require_own_place(out, kept=[Path(config.source.root)])
+    _keep_source(config, out)
     cache = out.with_name(f".{out.name}.download")
     # One storage for both passes: what the first lists, the second may take from the disk.
     connect = lru_cache(partial(open_storage, s3=config.s3, cache=cache))
@@ -51,6 +51,18 @@ def ingest(config: IngestConfig, *, source: Path, out: Path) -> None:
         _write(collection, images, config)
         write_json(images.classes, _describe(collection.classes))
     shutil.rmtree(cache, ignore_errors=True)
+
+
+def _keep_source(config: IngestConfig, out: Path) -> None:
+    if isinstance(config.source, DigitsSource):
+        return
+    root = Path(config.source.root)
+    require_own_place(out, kept=[root])
+    if config.source.kind == "folder" and out.resolve().is_relative_to(root.resolve()):
+        raise LongtailError(
+            f"{out} is in {root}, whose directories are classes of images; give the output a "
+            "directory of its own elsewhere"
+        )
 
 
 def _check_unchanged(config: IngestConfig, source: Path, connect: Connect) -> None:
