@@ -1,22 +1,16 @@
 """ResNet-32 on 32x32 images: our loop against one resident batch, and against the usual loop."""
 
 import io
-import os
-import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from multiprocessing.synchronize import Barrier
+from collections.abc import Callable
 from pathlib import Path
-from threading import BrokenBarrierError
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
@@ -26,10 +20,9 @@ from torchvision import transforms
 from longtail.artifacts import SHARD_SCHEMA, SPLIT_SCHEMA, Images
 from longtail.config.training import AugmentConfig, RepresentConfig
 from longtail.data import ImageStore
-from longtail.distributed import World, world
+from longtail.distributed import World
 from longtail.models import build_backbone
 from longtail.optimization import working_precision
-from longtail.parallel import usable_cores
 from longtail.steps.stage1 import build_network, build_trainer
 
 ON_GPU = torch.cuda.is_available()
@@ -37,14 +30,12 @@ DEVICE = torch.device("cuda" if ON_GPU else "cpu")
 # About an epoch of CIFAR-100-LT, imbalance factor 100; a fifth of it on a CPU.
 IMAGES, BATCH, CLASSES, ROUNDS = 10_880 if ON_GPU else 2048, 128, 100, 3
 DEFAULTS = RepresentConfig()
-CORES = usable_cores()
 
 
 def run() -> dict[str, float]:
     """Return images per second of the loops and the ratios of ours; rounds are interleaved."""
-    with ExitStack() as opened:
-        root = Path(opened.enter_context(tempfile.TemporaryDirectory()))
-        store = _store(root)
+    with tempfile.TemporaryDirectory() as directory:
+        store = _store(Path(directory))
         loops = {
             "ours": _ours(store, AugmentConfig()),
             "one_resident_batch": _resident_batch(store),
@@ -54,8 +45,6 @@ def run() -> dict[str, float]:
                 store, [transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10)]
             ),
         }
-        if not ON_GPU:
-            loops["ours_process_a_core"] = opened.enter_context(_process_a_core(root))
         seconds: dict[str, list[float]] = {name: [] for name in loops}
         for _ in range(ROUNDS):
             for name, epoch in loops.items():
@@ -64,15 +53,12 @@ def run() -> dict[str, float]:
                 _wait()
                 seconds[name].append(time.perf_counter() - started)
     speed = {name: IMAGES / min(times) for name, times in seconds.items()}
-    over = [
-        ("ours", "one_resident_batch"),
-        ("ours", "usual_loop"),
-        ("ours_process_a_core", "usual_loop"),
-        ("ours_with_autoaugment", "usual_loop_with_autoaugment"),
-    ]
     return {
         **{f"{name}_images_per_second": value for name, value in speed.items()},
-        **{f"{a}_over_{b}": speed[a] / speed[b] for a, b in over if a in speed},
+        "ours_over_one_resident_batch": speed["ours"] / speed["one_resident_batch"],
+        "ours_over_usual_loop": speed["ours"] / speed["usual_loop"],
+        "ours_over_usual_loop_with_autoaugment": speed["ours_with_autoaugment"]
+        / speed["usual_loop_with_autoaugment"],
     }
 
 
@@ -98,24 +84,18 @@ def _store(root: Path) -> ImageStore:
         schema=SPLIT_SCHEMA,
     )
     pq.write_table(table, root / "train.parquet")
-    return _open(root)
-
-
-def _open(root: Path) -> ImageStore:
-    store = ImageStore(Images(root), root / "train.parquet", size=32)
+    store = ImageStore(images, root / "train.parquet", size=32)
     store.make_resident(DEVICE)
     return store
 
 
-def _ours(
-    store: ImageStore, augment: AugmentConfig, processes: World | None = None
-) -> Callable[[], None]:
+def _ours(store: ImageStore, augment: AugmentConfig) -> Callable[[], None]:
     config = RepresentConfig(epochs=1, warmup_epochs=0, augment=augment, compile=ON_GPU)
     description = {
         "classes": list(map(str, range(CLASSES))),
         "class_counts": torch.bincount(store.labels).tolist(),
     }
-    processes = processes or World(0, 1, DEVICE)
+    processes = World(0, 1, DEVICE)
     network = build_network(config, description, processes)
     trainer = build_trainer(config, network, store, description, processes)
 
@@ -124,37 +104,6 @@ def _ours(
         trainer.train_epoch(store)
 
     return epoch
-
-
-@contextmanager
-def _process_a_core(root: Path) -> Iterator[Callable[[], None]]:
-    """Processes of one thread each that share every batch, as torchrun starts them."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    barrier = mp.get_context("spawn").Barrier(CORES + 1)
-    members = mp.start_processes(_member, (root, port, barrier), CORES, join=False, daemon=True)
-    barrier.wait()
-
-    def epoch() -> None:
-        barrier.wait()
-        barrier.wait()
-
-    yield epoch
-    barrier.abort()
-    members.join()
-
-
-def _member(rank: int, root: Path, port: int, barrier: Barrier) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(CORES)}
-    with world() as processes, suppress(BrokenBarrierError):
-        epoch = _ours(_open(root), AugmentConfig(), processes)
-        barrier.wait()
-        while True:
-            barrier.wait()
-            epoch()
-            barrier.wait()
 
 
 def _network() -> tuple[nn.Module, torch.optim.Optimizer]:
