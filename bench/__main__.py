@@ -1,7 +1,6 @@
 """Run the benchmarks and write `bench/results.json`; names on the command line run only those."""
 
 import argparse
-import os
 import platform
 import time
 from importlib.metadata import version
@@ -12,6 +11,7 @@ import psutil
 
 from bench import gate, ingest, losses, repro, split, stage2, training
 from longtail.files import write_json
+from longtail.parallel import usable_cores
 
 BENCHMARKS = {
     "training": training.run,
@@ -47,7 +47,7 @@ def machine() -> dict[str, Any]:
 
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "memory_gigabytes": round(psutil.virtual_memory().total / 1e9, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": platform.system(),
