@@ -7,13 +7,17 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
+import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from longtail.errors import LongtailError
+
+SECONDS_TO_LOCK = 60
 
 
 def require_own_place(out: Path, *, kept: Iterable[Path]) -> None:
@@ -51,14 +55,28 @@ def whole_directory(out: Path) -> Iterator[Path]:
     place = out.resolve()
     if place.is_file():
         raise LongtailError(f"{out} is a file; remove it, or give the output another name")
-    with _partial(place, Path.mkdir) as partial:
+    with _scratch(place) as scratch:
+        partial = scratch / "new"
+        partial.mkdir()
         yield partial
-        _replace(place, partial)
+        _put(partial, place, aside=scratch)
+
+
+def _put(new: Path, place: Path, *, aside: Path) -> None:
+    while True:
+        with suppress(FileNotFoundError):
+            place.rename(aside / uuid.uuid4().hex)
+        try:
+            new.rename(place)
+            return
+        except OSError as error:  # somebody else may have just put theirs there
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
 @contextmanager
 def whole_file(out: Path) -> Iterator[Path]:
-    """Yield a file beside `out` that takes its name, replacing it, only if the body succeeds.
+    """Yield a path beside `out` that takes its name, replacing it, only if the body succeeds.
 
     A link is replaced itself: it may lead into DVC's cache.
 
@@ -67,51 +85,35 @@ def whole_file(out: Path) -> Iterator[Path]:
     """
     if out.is_dir():
         raise LongtailError(f"{out} is a directory; give the name of a file, such as {out / 'out'}")
-    with _partial(out, Path.touch) as partial:
+    with _scratch(out) as scratch:
+        partial = scratch / f".{out.name}"
         yield partial
-        os.replace(partial, out)
+        partial.replace(out)
 
 
 @contextmanager
-def _partial(out: Path, make: Callable[[Path], None]) -> Iterator[Path]:
-    """Yield what `make` makes, under a name of this writer's own beside `out`; remove it at last.
+def _scratch(out: Path) -> Iterator[Path]:
+    """Yield a directory of this writer's own beside `out`; remove it, and those of killed writers.
 
-    It is locked, so that what killed writers left can be told and removed, too. Locks are known to
-    one machine alone: two must not write the same output.
+    Whose lock is free was left by a killed writer, unless it is so young that it may be about to be
+    locked. Locks are known to one machine alone: two must not write the same output.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     for left in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
-        with suppress(OSError), _locked(left) as abandoned:
-            if abandoned:
-                _remove(left)
-    name = f".{out.name}.{uuid.uuid4().hex[:8]}"
-    made = out.with_name(f"{name}.new")  # not yet a name that others look for
-    make(made)
-    with _locked(made):
-        partial = made.rename(out.with_name(f"{name}.partial"))
-        try:
-            yield partial
-        finally:
-            _remove(partial)
-
-
-def _replace(out: Path, partial: Path) -> None:
-    while True:
-        with _partial(out, Path.mkdir) as old:
-            with suppress(FileNotFoundError):
-                out.rename(old)
-            try:
-                partial.rename(out)
-                return
-            except OSError as error:  # another writer has just put its own there
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
+        with suppress(FileNotFoundError), _locked(left) as free:
+            if free and time.time() - left.stat().st_mtime > SECONDS_TO_LOCK:
+                shutil.rmtree(left, ignore_errors=True)
+    made = tempfile.TemporaryDirectory(
+        prefix=f".{out.name}.", suffix=".partial", dir=out.parent, ignore_cleanup_errors=True
+    )
+    with made as scratch, _locked(Path(scratch)):
+        yield Path(scratch)
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Lock a file or directory, if it can be; yield whether it is locked."""
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+def _locked(directory: Path) -> Iterator[bool]:
+    """Lock a directory meanwhile; yield whether it could be."""
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
         yield _lock(descriptor)
     finally:
@@ -124,13 +126,6 @@ def _lock(descriptor: int) -> bool:
     except OSError:  # somebody else has it, or the file system has no locks
         return False
     return True
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
