@@ -153,7 +153,7 @@ class ValidateConfig(Section):
     min_test_per_class: int = Field(default=1, ge=0, description="Fewer stop the flow.")
     on_cross_split_duplicates: Literal["stop", "warn"] = Field(
         default="stop",
-        description="The same image in two splits (warn: the source's test forbids).",
+        description="The same image in two splits; warn where the test split is the source's own.",
     )
     on_conflicting_labels: Literal["stop", "warn"] = Field(
         default="warn", description="The same image under two labels."
