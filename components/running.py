@@ -67,7 +67,9 @@ def recorded(step: str) -> Iterator[dict[str, Any]]:
         with tempfile.TemporaryDirectory() as scratch:
             with file_errors_explained(), measured(step, into=Path(scratch)):
                 yield record
-            record |= read_json(Path(scratch) / f"{step}.json")
+                cost = Path(scratch) / f"{step}.json"
+            if cost.is_file():
+                record |= read_json(cost)
         record["finished"] = True
     except BaseException as error:
         record["error"] = str(error) or type(error).__name__
@@ -100,8 +102,8 @@ def keep(name: str, content: Any) -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "record.json"
-        write_json(file, content)
         try:
+            write_json(file, content)
             open_state(state()).store(f"runs/{run_id()}/{name}.json", file)
         except (LongtailError, OSError) as error:
             log.warning("what %s did was not noted: %s", name, error)

@@ -1,11 +1,15 @@
 """Places that a pipeline's parameters name, of which some are on no pod."""
 
+import re
 from pathlib import PurePosixPath
 from typing import Any
 
 from longtail.config.resources import CACHE
 from longtail.errors import LongtailError
 from pipelines.package import Package
+
+# MLflow's address that each pod has a place of its own for: a path, or its own port.
+_ON_A_POD = re.compile(r"sqlite|file:|[^:]*/|mlruns$|https?://(localhost|127\.|\[::1\])")
 
 
 def check_places(package: Package) -> None:
@@ -16,10 +20,11 @@ def check_places(package: Package) -> None:
     """
     sections = _sections(package)
     uri = str(sections.get("register", {}).get("tracking_uri", ""))
-    if uri.startswith("sqlite"):
+    if _ON_A_POD.match(uri):
         raise LongtailError(
-            f"register.tracking_uri is {uri}, a file that would end with its pod, and the registry "
-            "with it; set the address of a server that pods reach, as http://mlflow.longtail:5000"
+            f"register.tracking_uri is {uri}, of which a pod has its own, and the registry would "
+            "end with it; set the address of a server that pods reach, as "
+            "http://mlflow.longtail:5000"
         )
     source = sections.get("ingest", {}).get("source", {})
     if source.get("kind") != "torchvision" and _is_local(source.get("root", "s3://"), package):

@@ -38,8 +38,8 @@ app.add_typer(models, name="models")
 app.command()(reproduce)
 app.add_typer(pipeline, name="pipeline")
 app.command()(pin)
-app.command()(predict)
-app.command()(export_onnx)
+app.command()(steps.guarded(predict))
+app.command()(steps.guarded(export_onnx))
 
 
 def main() -> None:

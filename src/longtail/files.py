@@ -20,12 +20,11 @@ from longtail.errors import LongtailError
 SECONDS_TO_LOCK = 60
 
 
-def require_own_place(out: Path, *, kept: Iterable[Path]) -> None:
-    """Refuse an `out` that cannot be written, or whose replacement would take others along.
+def require_apart(out: Path, *, kept: Iterable[Path] = ()) -> None:
+    """Refuse an `out` whose replacement would take others along.
 
     Raises:
-        LongtailError: the working directory, or one of `kept`, is `out` or in it; or the directory
-            around it, which is made if need be, cannot be written.
+        LongtailError: the working directory, or one of `kept`, is `out` or in it.
     """
     place = out.resolve()
     for path in (Path.cwd(), *kept):
@@ -34,10 +33,19 @@ def require_own_place(out: Path, *, kept: Iterable[Path]) -> None:
                 f"{out} is replaced as a whole, and {path} would be lost with it; give the output "
                 "a directory of its own"
             )
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(place.parent, os.W_OK):
+
+
+def require_writable(out: Path) -> None:
+    """Make the directory around `out`; of a link to a directory, the one around its target.
+
+    Raises:
+        LongtailError: that directory cannot be written.
+    """
+    around = (out.resolve() if out.is_dir() else out.absolute()).parent
+    around.mkdir(parents=True, exist_ok=True)
+    if not os.access(around, os.W_OK):
         raise LongtailError(
-            f"{place.parent} cannot be written; give this user the right to, or write {out.name} "
+            f"{around} cannot be written; give this user the right to, or write {out.name} "
             "somewhere else"
         )
 
@@ -50,8 +58,9 @@ def whole_directory(out: Path) -> Iterator[Path]:
     target is replaced.
 
     Raises:
-        LongtailError: `out` is a file.
+        LongtailError: `out` is a file, or the working directory is in it.
     """
+    require_apart(out)
     place = out.resolve()
     if place.is_file():
         raise LongtailError(f"{out} is a file; remove it, or give the output another name")
@@ -100,7 +109,7 @@ def _scratch(out: Path) -> Iterator[Path]:
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     for left in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
-        with suppress(FileNotFoundError), _locked(left) as free:
+        with suppress(OSError), _locked(left) as free:  # another user's may not be opened
             if free and time.time() - left.stat().st_mtime > SECONDS_TO_LOCK:
                 shutil.rmtree(left, ignore_errors=True)
     made = tempfile.TemporaryDirectory(

@@ -46,6 +46,9 @@ def source(kind: str, root: str) -> dict[str, Any]:
     ("changes", "reason"),
     [
         ({"register": {"tracking_uri": "sqlite:////data/mlflow.db"}}, "register.tracking_uri is"),
+        ({"register": {"tracking_uri": "./mlruns"}}, "register.tracking_uri is"),
+        ({"register": {"tracking_uri": "file:///tmp/mlruns"}}, "register.tracking_uri is"),
+        ({"register": {"tracking_uri": "http://localhost:5000"}}, "register.tracking_uri is"),
         (source("folder", "photos"), "ingest.source.root is photos.*s3://bucket/prefix"),
         (source("folder", "/cached/photos"), "ingest.source.root is /cached/photos"),
         ({"represent": {"pretrained": "in1k.safetensors"}}, "represent.pretrained is in1k"),

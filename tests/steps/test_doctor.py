@@ -100,6 +100,7 @@ def test_a_port_of_something_else_is_no_mlflow(tmp_path: Path, greeting: bytes) 
             connection.sendall(greeting)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
         thread = Thread(target=serve)
         thread.start()
         uri = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from longtail.errors import LongtailError
-from longtail.files import require_own_place, whole_directory, whole_file
+from longtail.files import require_writable, whole_directory, whole_file
 
 
 def names(directory: Path) -> list[str]:
@@ -88,6 +88,16 @@ def test_an_output_can_be_read_by_others_as_far_as_the_umask_says(tmp_path: Path
         assert (tmp_path / made).stat().st_mode == (tmp_path / plain).stat().st_mode
 
 
+def test_the_working_directory_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    for out in (".", "..", str(tmp_path)):
+        with pytest.raises(LongtailError, match="own"), whole_directory(Path(out)):
+            pytest.fail("the body was run")
+
+
 @pytest.mark.parametrize("dangling", [False, True])
 def test_a_link_to_a_directory_stays_and_its_target_is_replaced(
     dangling: bool, tmp_path: Path
@@ -142,7 +152,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         os.setreuid(65534, -1)  # the user for whom rights are looked at
     try:
         with pytest.raises(LongtailError, match=f"{locked} cannot be written"):
-            require_own_place(locked / "out", kept=[])
+            require_writable(locked / "out")
     finally:
         if os.geteuid() == 0:
             os.setreuid(0, -1)

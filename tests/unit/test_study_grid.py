@@ -61,6 +61,7 @@ def test_deep_parameters_are_set_beside_those_of_the_base_and_no_cell_sees_anoth
         ("axes: {a: {x: {}}}\nseeds: [1, 1]", "name one twice"),
         ("axes: {a: {x: {}}}\nreference: {a: z}", "no axis a has a value z"),
         ("axis: {a: {x: {}}}", "did you mean `axes`"),
+        ("axes: {a: {x: {}, x: {classify.method: ncm}}}", "`x` is given twice"),
     ],
 )
 def test_a_study_file_that_says_nothing_sensible_is_refused(study, text, message):
@@ -94,6 +95,13 @@ def test_a_base_is_read_as_strictly_as_a_parameter_file(study, tmp_path, base, m
     config = study("axes: {}")
     (tmp_path / "base.yaml").write_text(base)
     with pytest.raises(LongtailError, match=message):
+        cells(config)
+
+
+def test_a_base_that_is_not_there_is_to_be_corrected_in_the_study(study, tmp_path):
+    config = study("axes: {}")
+    (tmp_path / "base.yaml").unlink()
+    with pytest.raises(LongtailError, match=r"base.yaml does not exist; correct `base`"):
         cells(config)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from longtail.cost import recorded
 from longtail.errors import LongtailError
-from longtail.files import require_own_place
+from longtail.files import require_apart, require_writable
 
 Params = Annotated[Path, typer.Option(help="Parameter file; the step reads its own section.")]
 Source = Annotated[Path, typer.Option(help="Fingerprint of the source, from `fingerprint`.")]
@@ -50,13 +50,13 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     """Return the command, which first refuses an `out` without a place of its own.
 
     Raises:
-        LongtailError: as `require_own_place`, for all other paths that the command is given.
+        LongtailError: `out` holds another path that the command is given, or cannot be written.
     """
 
     @wraps(command)
     def run(out: Path, **others: Any) -> None:
-        kept = [value for value in others.values() if isinstance(value, Path)]
-        require_own_place(out, kept=[*kept, *others.get("member", ())])
+        require_apart(out, kept=[value for value in others.values() if isinstance(value, Path)])
+        require_writable(out)
         command(out=out, **others)
 
     return run

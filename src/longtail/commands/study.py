@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from longtail.errors import LongtailError
+from longtail.files import require_apart
 
 if TYPE_CHECKING:
     from longtail.study.runner import State
@@ -18,7 +19,9 @@ app = typer.Typer(
 )
 File = Annotated[Path, typer.Argument(help="Study file.")]
 Store = Annotated[Path, typer.Option(help="Results of all steps; studies share what is equal.")]
-Out = Annotated[Path | None, typer.Option(help="Default: reports/study/<name of the file>.")]
+Out = Annotated[
+    Path | None, typer.Option(file_okay=False, help="Default: reports/study/<name of the file>.")
+]
 Params = Annotated[Path, typer.Option(help="Parameter file; `register` says where MLflow is.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Cells at a time; default: the GPUs, or the cores.")
@@ -79,9 +82,10 @@ def report(
     from longtail.study.results import record, rows
     from longtail.study.summary import summarise
 
+    out = out or Path("reports/study") / file.stem
+    require_apart(out, kept=[file, store, params])
     config, states = read_study(file), _states(file, store)
     summary = summarise(config, rows(states, variants=config.variants))
-    out = out or Path("reports/study") / file.stem
     write_study(file.stem, summary, out=out)
     typer.echo(markdown(summary), nl=False)
     missing = [state.cell.name for state in states if state.name != "done"]

@@ -74,19 +74,11 @@ def load_section(params: Path, name: str, model: type[S]) -> S:
     return section
 
 
-def read_params(params: Path) -> dict[str, Any]:
+def read_params(
+    params: Path, *, fix: str = "give the parameter file with --params"
+) -> dict[str, Any]:
     """Read a parameter file as plain values; unknown sections and repeated keys are refused."""
-    if not params.is_file():
-        raise LongtailError(f"{params} does not exist; give the parameter file with --params")
-    try:
-        content = yaml.load(params.read_text(encoding="utf-8"), _Loader) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LongtailError(f"{params} is not valid YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise LongtailError(
-            f"{params} must be a mapping of sections, as `split: {{seed: 1}}`, "
-            f"but is {repr(content)[:60]}"
-        )
+    content = read_mapping(params, fix=fix)
     for unknown in sorted(str(name) for name in content if name not in SECTIONS):
         raise LongtailError(
             f"{params}: unknown section `{unknown}`{nearest(unknown, list(SECTIONS))}"
@@ -97,6 +89,27 @@ def read_params(params: Path) -> dict[str, Any]:
                 f"{params}: section `{name}` must be a mapping, as `{{seed: 1}}`, "
                 f"but is {repr(section)[:60]}"
             )
+    return content
+
+
+def read_mapping(file: Path, *, fix: str) -> dict[str, Any]:
+    """Read YAML of sections; an empty file has none.
+
+    Raises:
+        LongtailError: it does not exist (`fix` says what to do), is no YAML, no mapping, or names a
+            key twice.
+    """
+    if not file.is_file():
+        raise LongtailError(f"{file} does not exist; {fix}")
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), _Loader) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LongtailError(f"{file} is not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise LongtailError(
+            f"{file} must be a mapping of sections, as `split: {{seed: 1}}`, "
+            f"but is {repr(content)[:60]}"
+        )
     return content
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from longtail.artifacts import Representation, TauNorm
 from longtail.errors import LongtailError
 from longtail.extraction import ENSEMBLE
-from longtail.files import read_json, whole_directory, write_json
+from longtail.files import read_json, require_apart, whole_directory, write_json
 from longtail.heads import Head
 from longtail.io.head_files import load_heads, save_heads
 
@@ -45,8 +45,9 @@ def ensemble(members: list[Path], *, average: Average, out: Path) -> None:
 
     Raises:
         LongtailError: fewer than two members, members that differ in split, classes or
-            preprocessing, or a chosen head that is not linear.
+            preprocessing, or a chosen head that is not linear; or `out` is of a member.
     """
+    require_apart(out, kept=[m / part for m in members for part in ("representation", "tau_norm")])
     if len(members) < 2:
         raise LongtailError(f"an ensemble needs two members or more, but {len(members)} is given")
     found = [_read(root) for root in members]

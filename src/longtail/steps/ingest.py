@@ -10,7 +10,7 @@ from typing import Any
 from longtail.artifacts import Images
 from longtail.config.ingest import DigitsSource, IngestConfig
 from longtail.errors import LongtailError, first_few
-from longtail.files import read_json, require_own_place, whole_directory, write_json
+from longtail.files import read_json, require_apart, whole_directory, write_json
 from longtail.image_check import Seen
 from longtail.inspection import inspect_all
 from longtail.io.image_files import ImagesWriter
@@ -57,7 +57,7 @@ def _keep_source(config: IngestConfig, out: Path) -> None:
     if isinstance(config.source, DigitsSource):
         return
     root = Path(config.source.root)
-    require_own_place(out, kept=[root])
+    require_apart(out, kept=[root])
     if config.source.kind == "folder" and out.resolve().is_relative_to(root.resolve()):
         raise LongtailError(
             f"{out} is in {root}, whose directories are classes of images; give the output a "

@@ -76,11 +76,11 @@ def represent(
 def training_key(config: RepresentConfig, *, train: Path, val: Path, profile: Path) -> str:
     """Return a digest of what a training depends on: a checkpoint of another one is not used."""
     versions = [longtail.__version__, str(torch.__version__)]
-    values = {**config.model_dump(), "pretrained": _first_weights(config)}
+    values = {**config.model_dump(), "pretrained": first_weights(config)}
     return content_digest([versions, values, *map(file_digest, (profile, train, val))])
 
 
-def _first_weights(config: RepresentConfig) -> str | None:
+def first_weights(config: RepresentConfig) -> str | None:
     """Return null, `hub`, or the SHA-256 of a local file: another one may get its name."""
     name = config.pretrained
     if name is None or name == "hub":
@@ -127,7 +127,7 @@ def _describe(config: RepresentConfig, profile: Any, split_digest: str) -> dict[
     classes = profile["classes"]
     return {
         "backbone": config.backbone,
-        "pretrained": _first_weights(config),
+        "pretrained": first_weights(config),
         "image_size": config.image_size,
         "mean": config.mean,
         "std": config.std,

@@ -22,7 +22,7 @@ from longtail.randomness import generator_at
 from longtail.report.search import plot_learning, plot_search, plot_tau
 from longtail.report.style import png
 from longtail.steps import trials
-from longtail.steps.represent import represent, validated_split
+from longtail.steps.represent import first_weights, represent, validated_split
 from longtail.steps.tau_search import search_tau
 from longtail.steps.trials import Row
 
@@ -92,7 +92,7 @@ def _key(config: SearchConfig, trained: RepresentConfig, split_digest: str, trai
     """Name a study by what its trials share; more of them later add to the same one."""
     shared = [
         config.model_dump(exclude={"trials", "tau_trials"}),
-        trained.model_dump(exclude={"weight_decay"}),
+        trained.model_dump(exclude={"weight_decay"}) | {"pretrained": first_weights(trained)},
         split_digest,
         file_digest(train),
     ]

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from longtail.config.params import FLOW, parse_content, read_params
+from longtail.config.params import FLOW, parse_content, read_mapping, read_params
 from longtail.config.section import Section, nearest, parse
 from longtail.config.study import SEEDED, VARIANTS, StudyConfig
 from longtail.errors import LongtailError
@@ -42,7 +40,7 @@ def read_study(path: Path) -> StudyConfig:
         LongtailError: it is no YAML mapping, says what no study says, or names a published number
             that is not known or belongs to no row.
     """
-    config = parse(StudyConfig, _mapping(path), where=str(path))
+    config = parse(StudyConfig, read_mapping(path, fix="name the file of a study"), where=str(path))
     published_rows(list(config.published.values()), where=f"{path}, published")
     _require_rows(config, where=f"{path}, published")
     return config.model_copy(update={"base": path.parent / config.base})
@@ -54,7 +52,7 @@ def cells(config: StudyConfig) -> list[Cell]:
     Raises:
         LongtailError: a cell's parameters are wrong; it says which cell.
     """
-    base = read_params(config.base)
+    base = read_params(config.base, fix="correct `base` in the study's file")
     choices = [[(axis, name) for name in values] for axis, values in config.axes.items()]
     return [
         _cell(config, base, dict(chosen), seed)
@@ -100,15 +98,3 @@ def _override(content: dict[str, Any], dotted: str, value: Any, *, where: str) -
         place[name] = dict(inner) if isinstance(inner, dict) else {}
         place = place[name]
     place[key] = value
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise LongtailError(f"{path} does not exist; name the file of a study, and its base in it")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise LongtailError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise LongtailError(f"{path} is no mapping of sections to values")
-    return content
