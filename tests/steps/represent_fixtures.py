@@ -1,6 +1,9 @@
 """Inputs of stage 1 on a few digits, and what is looked at in its results."""
 
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +63,15 @@ def judged_again(out: Path, inputs: dict[str, Path]) -> dict[str, float]:
     features = backbone(normalize(pixels, mean=description["mean"], std=description["std"]))
     head = load_heads(Representation(out).head)["stage1"]
     return val_metrics(head, Labelled(features[None], store.labels))
+
+
+def command(
+    step: str, inputs: dict[str, Path], parameters: Path, out: Path
+) -> "subprocess.Popen[bytes]":
+    """Start `longtail <step>` on the inputs, on one thread."""
+    options = [f"--{name}={path}" for name, path in {**inputs, "out": out}.items()]
+    return subprocess.Popen(
+        [sys.executable, "-m", "longtail", step, *options, f"--params={parameters}"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=parameters.parent,
+    )

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from longtail.artifacts import Representation
 from longtail.files import read_json
 from longtail.steps.represent import represent
-from tests.steps.represent_fixtures import config, digests, inputs, judged_again
+from tests.steps.represent_fixtures import command, config, digests, inputs, judged_again
 
 __all__ = ["inputs"]  # fixture
 
@@ -30,9 +30,9 @@ def test_a_killed_run_resumes_to_the_same_weights(inputs, tmp_path):
         " learning_rate: 0.02, augment: {mixup_alpha: 0.4}}\n"
     )
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    assert command(inputs, parameters, undisturbed).wait() == 0
+    assert command("represent", inputs, parameters, undisturbed).wait() == 0
 
-    process = command(inputs, parameters, killed)
+    process = command("represent", inputs, parameters, killed)
     checkpoint = tmp_path / ".killed.checkpoint" / "training.pt"
     deadline = time.monotonic() + 120
     while not checkpoint.exists() and time.monotonic() < deadline:
@@ -42,17 +42,8 @@ def test_a_killed_run_resumes_to_the_same_weights(inputs, tmp_path):
     assert not killed.exists(), "a killed step leaves no half artifact"
     assert torch.load(checkpoint, weights_only=True)["state"]["epoch"] < 40
 
-    assert command(inputs, parameters, killed).wait() == 0
+    assert command("represent", inputs, parameters, killed).wait() == 0
     assert digests(killed) == digests(undisturbed)
-
-
-def command(inputs: dict[str, Path], parameters: Path, out: Path) -> "subprocess.Popen[bytes]":
-    options = [f"--{name}={path}" for name, path in {**inputs, "out": out}.items()]
-    return subprocess.Popen(
-        [sys.executable, "-m", "longtail", "represent", *options, f"--params={parameters}"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        cwd=parameters.parent,
-    )
 
 
 def test_a_checkpoint_of_other_parameters_is_not_used(inputs, tmp_path):

@@ -1,9 +1,6 @@
 """The search on a few digits: what it reads, what it repeats, and how it goes on after a kill."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from longtail.steps.search import search
 from longtail.steps.split import split
 from longtail.steps.trials import alone_in
 from tests.steps.ingest_fixtures import run_ingest
+from tests.steps.represent_fixtures import command
 from tests.steps.tiny_source import write_tiny_source
 from tests.steps.validate_fixtures import digits, write_artifacts
 
@@ -157,7 +155,7 @@ def test_a_killed_search_goes_on_and_ends_as_an_undisturbed_one(inputs, tmp_path
         "register": {"tracking_uri": f"sqlite:///{tmp_path / 'mlflow.db'}"},
     }
     parameters.write_text(yaml.safe_dump(content))
-    process = command(inputs, parameters, tmp_path / "killed")
+    process = command("search", inputs, parameters, tmp_path / "killed")
     deadline = time.monotonic() + 180
     amid = ".killed.study/*/.trial-1.checkpoint/training.pt"
     while time.monotonic() < deadline and not list(tmp_path.glob(amid)):
@@ -165,18 +163,9 @@ def test_a_killed_search_goes_on_and_ends_as_an_undisturbed_one(inputs, tmp_path
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "killed").exists()
-    assert command(inputs, parameters, tmp_path / "killed").wait() == 0
-    assert command(inputs, parameters, tmp_path / "undisturbed").wait() == 0
+    assert command("search", inputs, parameters, tmp_path / "killed").wait() == 0
+    assert command("search", inputs, parameters, tmp_path / "undisturbed").wait() == 0
     assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
-
-
-def command(inputs: dict[str, Path], parameters: Path, out: Path) -> "subprocess.Popen[bytes]":
-    options = [f"--{name}={path}" for name, path in {**inputs, "out": out}.items()]
-    return subprocess.Popen(
-        [sys.executable, "-m", "longtail", "search", *options, f"--params={parameters}"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        cwd=parameters.parent,
-    )
 
 
 def test_a_second_search_on_the_same_study_is_refused(inputs, tmp_path):
