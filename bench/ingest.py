@@ -43,7 +43,7 @@ if __name__ == "__main__":
 _EMBED = """
 import sys
 from pathlib import Path
-from longtail.config.training import EmbedConfig
+from longtail.config.stage2 import EmbedConfig
 from longtail.steps.embed import embed
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from longtail.artifacts import Classifier, Features, Representation
-from longtail.config.training import ClassifyConfig, TauNormConfig
+from longtail.config.stage2 import ClassifyConfig, TauNormConfig
 from longtail.files import write_json
 from longtail.heads import Head
 from longtail.io.head_files import save_heads

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from longtail.artifacts import SHARD_SCHEMA, SPLIT_SCHEMA, Images
-from longtail.config.training import AugmentConfig, RepresentConfig
+from longtail.config.augment import AugmentConfig
+from longtail.config.represent import RepresentConfig
 from longtail.data import ImageStore
 from longtail.distributed import World
 from longtail.models import build_backbone

@@ -13,7 +13,7 @@ from components import trainjob
 from components.cluster import own_cluster
 from components.running import run_id, state
 from longtail.artifacts import Images
-from longtail.config.training import RepresentConfig
+from longtail.config.represent import RepresentConfig
 from longtail.errors import LongtailError
 from longtail.files import content_digest, whole_directory, write_json
 from longtail.io.state import fetch_files, open_state, store_files

@@ -14,7 +14,7 @@ import yaml
 
 from components import nodes
 from components.running import state
-from longtail.config.training import RepresentConfig
+from longtail.config.represent import RepresentConfig
 from longtail.files import content_digest
 from longtail.io.mirror import mirrored
 from longtail.steps.represent import represent, training_key

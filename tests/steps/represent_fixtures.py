@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from longtail.artifacts import Images, Representation, Split
-from longtail.config.training import RepresentConfig
+from longtail.config.represent import RepresentConfig
 from longtail.data import ImageStore
 from longtail.extraction import load_backbone
 from longtail.files import file_digest, write_json

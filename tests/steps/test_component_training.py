@@ -6,7 +6,7 @@ import pytest
 
 from components.running import recorded, records
 from components.training import train
-from longtail.config.training import RepresentConfig
+from longtail.config.represent import RepresentConfig
 from longtail.files import file_digest, read_json
 from longtail.steps.represent import represent
 from tests.steps.test_represent import config, digests, inputs

@@ -8,9 +8,10 @@ import torch
 
 from longtail.artifacts import Evaluation, Representation, Split, TauNorm
 from longtail.config.promotion import EvaluateConfig
+from longtail.config.represent import RepresentConfig
 from longtail.config.section import parse
 from longtail.config.split import SplitConfig
-from longtail.config.training import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
+from longtail.config.stage2 import ClassifyConfig, EmbedConfig, TauNormConfig
 from longtail.errors import LongtailError
 from longtail.extraction import load_backbone
 from longtail.files import file_digest, read_json, write_json

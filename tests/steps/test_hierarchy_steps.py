@@ -7,9 +7,10 @@ import pytest
 
 from longtail.artifacts import Evaluation, Representation, Split, TauNorm, Validation
 from longtail.config.promotion import EvaluateConfig
+from longtail.config.represent import RepresentConfig
 from longtail.config.section import parse
 from longtail.config.split import SplitConfig, ValidateConfig
-from longtail.config.training import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
+from longtail.config.stage2 import ClassifyConfig, EmbedConfig, TauNormConfig
 from longtail.errors import LongtailError
 from longtail.files import read_json
 from longtail.io.head_files import load_heads

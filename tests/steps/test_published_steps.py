@@ -6,9 +6,10 @@ import pytest
 
 from longtail.artifacts import Split, Validation
 from longtail.config.promotion import EvaluateConfig
+from longtail.config.represent import RepresentConfig
 from longtail.config.section import parse
 from longtail.config.split import SplitConfig, ValidateConfig
-from longtail.config.training import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
+from longtail.config.stage2 import ClassifyConfig, EmbedConfig, TauNormConfig
 from longtail.errors import LongtailError
 from longtail.files import file_digest
 from longtail.io.publishing import publish

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from longtail.artifacts import Images, Representation
+from longtail.config.represent import RepresentConfig
 from longtail.config.section import parse
-from longtail.config.training import RepresentConfig
 from longtail.data import ImageStore
 from longtail.distributed import World
 from longtail.errors import LongtailError

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from longtail.artifacts import Search, Split
+from longtail.config.represent import RepresentConfig
 from longtail.config.search import SearchConfig
 from longtail.config.section import parse
 from longtail.config.split import SplitConfig
-from longtail.config.training import RepresentConfig
 from longtail.errors import LongtailError
 from longtail.files import file_digest, read_json, write_json
 from longtail.steps.search import search

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from longtail.artifacts import Representation, TauNorm
+from longtail.config.represent import RepresentConfig
 from longtail.config.section import parse
-from longtail.config.training import RepresentConfig
 from longtail.files import read_json, write_json
 from longtail.heads import Head
 from longtail.io.head_files import save_heads

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from longtail.artifacts import Classifier, Features, Images, Representation, Split, TauNorm
+from longtail.config.represent import RepresentConfig
 from longtail.config.section import parse
-from longtail.config.training import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
+from longtail.config.stage2 import ClassifyConfig, EmbedConfig, TauNormConfig
 from longtail.data import ImageStore
 from longtail.errors import LongtailError
 from longtail.extraction import FeatureExtractor, load_backbone

@@ -19,7 +19,7 @@ from longtail.augment import (
     image_policy,
     turn,
 )
-from longtail.config.training import AugmentConfig
+from longtail.config.augment import AugmentConfig
 
 IMAGES = torch.randint(
     0, 256, (16, 9, 9, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)

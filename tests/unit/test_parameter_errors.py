@@ -6,9 +6,10 @@ from longtail.commands.models import register_config
 from longtail.config.ingest import IngestConfig
 from longtail.config.params import load_section, read_params
 from longtail.config.promotion import RegisterConfig
+from longtail.config.represent import RepresentConfig
 from longtail.config.section import parse
 from longtail.config.split import SplitConfig
-from longtail.config.training import RepresentConfig, TauNormConfig
+from longtail.config.stage2 import TauNormConfig
 from longtail.errors import LongtailError
 
 ROOT = "`{key: value}`"

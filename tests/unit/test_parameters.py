@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from longtail.config.params import SECTIONS, load_section
-from longtail.config.training import ClassifyConfig, RepresentConfig, TauNormConfig
+from longtail.config.represent import RepresentConfig
+from longtail.config.stage2 import ClassifyConfig, TauNormConfig
 from longtail.errors import LongtailError
 
 

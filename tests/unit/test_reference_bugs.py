@@ -9,7 +9,7 @@ late in `test_schedules`, and choices on the test split in `test_dvc_graph`.
 import pytest
 import torch
 
-from longtail.config.training import RepresentConfig
+from longtail.config.represent import RepresentConfig
 from longtail.data import ImageStore
 from longtail.distributed import World
 from longtail.stage2 import Labelled, Training, crt

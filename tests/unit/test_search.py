@@ -9,8 +9,9 @@ from torch import Tensor
 
 from longtail.commands.search import set_parameters, settings
 from longtail.config.params import load_section
+from longtail.config.represent import RepresentConfig
 from longtail.config.search import SearchConfig
-from longtail.config.training import RepresentConfig, TauNormConfig
+from longtail.config.stage2 import TauNormConfig
 from longtail.errors import LongtailError
 from longtail.holding_out import held_out
 

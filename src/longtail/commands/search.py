@@ -31,8 +31,9 @@ def search(
     from longtail.artifacts import Search
     from longtail.config.params import load_section
     from longtail.config.promotion import RegisterConfig
+    from longtail.config.represent import RepresentConfig
     from longtail.config.search import SearchConfig
-    from longtail.config.training import EmbedConfig, RepresentConfig
+    from longtail.config.stage2 import EmbedConfig
     from longtail.files import read_json
     from longtail.io.search_log import log_search
     from longtail.steps.search import search as step

@@ -121,7 +121,7 @@ def represent(
     `torchrun --nproc-per-node=N -m longtail represent ...`.
     """
     from longtail.config.params import load_section
-    from longtail.config.training import RepresentConfig
+    from longtail.config.represent import RepresentConfig
     from longtail.steps.represent import represent as step
 
     with recorded("represent"):
@@ -147,7 +147,7 @@ def embed(
 ) -> None:
     """Compute features of train and val once."""
     from longtail.config.params import load_section
-    from longtail.config.training import EmbedConfig
+    from longtail.config.stage2 import EmbedConfig
     from longtail.steps.embed import embed as step
 
     with recorded("embed"):
@@ -166,7 +166,7 @@ def classify(
 ) -> None:
     """Stage 2: train a balanced classifier."""
     from longtail.config.params import load_section
-    from longtail.config.training import ClassifyConfig
+    from longtail.config.stage2 import ClassifyConfig
     from longtail.steps.classify import classify as step
 
     with recorded("classify"):
@@ -187,7 +187,7 @@ def tau_norm(
 ) -> None:
     """Normalise both heads by tau; choose on val."""
     from longtail.config.params import load_section
-    from longtail.config.training import TauNormConfig
+    from longtail.config.stage2 import TauNormConfig
     from longtail.steps.tau_norm import tau_norm as step
 
     with recorded("tau_norm"):

@@ -4,10 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from longtail.config.section import Probability, Section, Share
+from longtail.config.section import NotNegative, Positive, Probability, Section, Share
 
 Beta = Annotated[float, Field(gt=0.0, lt=1.0)]
-Exponent = Annotated[float, Field(ge=0.0)]
+SIGMOID_LOSSES = ("sigmoid_cross_entropy", "sigmoid_focal")
+# Smoothing, focus and sigmoids blur the prior, and SEQL spares rare classes, but it stays in.
+COUNTING_LOSSES = ("cross_entropy", "focal", "seql", *SIGMOID_LOSSES)
+BALANCED_LOSSES = ("balanced_softmax", "logit_adjusted", "bfs")  # take out the prior themselves
 
 
 class LossSection(Section):
@@ -33,7 +36,7 @@ class Focal(LossSection):
     """Focal loss over a softmax."""
 
     name: Literal["focal"]
-    gamma: Exponent = Field(default=2.0, description="Focus; 0 is cross-entropy.")
+    gamma: NotNegative = Field(default=2.0, description="Focus; 0 is cross-entropy.")
 
 
 class BalancedSoftmax(LossSection):
@@ -46,17 +49,15 @@ class LogitAdjusted(LossSection):
     """As balanced softmax, with a strength."""
 
     name: Literal["logit_adjusted"]
-    tau: Exponent = Field(default=1.0, description="Strength; 1 is balanced softmax.")
+    tau: NotNegative = Field(default=1.0, description="Strength; 1 is balanced softmax.")
 
 
 class Ldam(LossSection):
     """Margins that grow towards the tail; brings a cosine head with it."""
 
     name: Literal["ldam"]
-    max_margin: Annotated[float, Field(ge=0.0)] = Field(
-        default=0.5, description="Margin of the rarest class."
-    )
-    scale: Annotated[float, Field(gt=0.0)] = Field(default=30.0, description="Of the cosines.")
+    max_margin: NotNegative = Field(default=0.5, description="Margin of the rarest class.")
+    scale: Positive = Field(default=30.0, description="Of the cosines.")
 
 
 class Seql(LossSection):
@@ -87,7 +88,7 @@ class SigmoidFocal(LossSection):
     """Focal loss over one sigmoid a class."""
 
     name: Literal["sigmoid_focal"]
-    gamma: Exponent = Field(default=2.0, description="Focus; 0 is sigmoid cross-entropy.")
+    gamma: NotNegative = Field(default=2.0, description="Focus; 0 is sigmoid cross-entropy.")
 
 
 class Bfs(LossSection):
@@ -96,7 +97,7 @@ class Bfs(LossSection):
     name: Literal["bfs"]
     alpha: Probability = Field(default=0.1, description="Share of the class-balanced focal loss.")
     beta: Beta = Field(default=0.9999, description="Of the effective number.")
-    gamma: Exponent = Field(default=2.0, description="Focus.")
+    gamma: NotNegative = Field(default=2.0, description="Focus.")
 
 
 def _by_name(value: Any) -> Any:

@@ -7,11 +7,12 @@ import yaml
 
 from longtail.config.ingest import IngestConfig
 from longtail.config.promotion import EvaluateConfig, GateConfig, RegisterConfig, ReportConfig
+from longtail.config.represent import RepresentConfig
 from longtail.config.resources import ResourcesConfig
 from longtail.config.search import SearchConfig
 from longtail.config.section import S, Section, nearest, parse
 from longtail.config.split import SplitConfig, ValidateConfig
-from longtail.config.training import ClassifyConfig, EmbedConfig, RepresentConfig, TauNormConfig
+from longtail.config.stage2 import ClassifyConfig, EmbedConfig, TauNormConfig
 from longtail.errors import LongtailError
 
 FLOW: dict[str, type[Section]] = {

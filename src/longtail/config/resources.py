@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from longtail.config.section import Count, Section
+from longtail.config.section import Count, Positive, Section
 
 # Of Kubernetes' quantities those that KFP compiles: 500m, 2, 1.5; and 4Gi, 200M, 1536Mi.
 Cpus = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?|[0-9]+m)$")]
@@ -103,9 +103,7 @@ class ShardCache(Section):
         default=None,
         description="Volume claim that pods share, writable to UID 10001; none: each pod its own.",
     )
-    gigabytes: Annotated[float, Field(gt=0.0)] = Field(
-        default=5.0, description="Ceiling; the shards used last stay."
-    )
+    gigabytes: Positive = Field(default=5.0, description="Ceiling; the shards used last stay.")
 
 
 class ResourcesConfig(Section):

@@ -4,9 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from longtail.config.section import Count, Section
-
-Positive = Annotated[float, Field(gt=0.0)]
+from longtail.config.section import Count, Positive, Section
 
 
 class SearchConfig(Section):

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from longtail.artifacts import Classifier, Features, Representation
 from longtail.class_means import ncm
-from longtail.config.losses import LossSection
-from longtail.config.training import BALANCED_LOSSES, SIGMOID_LOSSES, ClassifyConfig
+from longtail.config.losses import BALANCED_LOSSES, SIGMOID_LOSSES, LossSection
+from longtail.config.stage2 import ClassifyConfig
 from longtail.errors import LongtailError
 from longtail.features import read_features
 from longtail.files import read_json, whole_directory, write_json

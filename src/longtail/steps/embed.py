@@ -9,7 +9,7 @@ from torch import Tensor
 
 from longtail.artifacts import Features, Images, Representation
 from longtail.augment import Augmentation, augment, draw_augmentation
-from longtail.config.training import EmbedConfig
+from longtail.config.stage2 import EmbedConfig
 from longtail.data import ImageStore
 from longtail.extraction import FeatureExtractor
 from longtail.features import write_features

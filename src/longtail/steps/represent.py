@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 import longtail
 from longtail.artifacts import Images, Representation
 from longtail.checkpoint import remove_checkpoint
-from longtail.config.training import RepresentConfig
+from longtail.config.represent import RepresentConfig
 from longtail.data import ImageStore
 from longtail.distributed import World, world
 from longtail.errors import LongtailError

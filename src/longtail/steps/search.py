@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import torch
 
 from longtail.artifacts import Representation, Search, Split
+from longtail.config.represent import RepresentConfig
 from longtail.config.search import SearchConfig
 from longtail.config.section import parse
-from longtail.config.training import RepresentConfig
 from longtail.duplicates import same_image
 from longtail.errors import LongtailError
 from longtail.files import content_digest, file_digest, read_json, whole_directory, write_json

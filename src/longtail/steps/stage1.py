@@ -11,7 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from longtail.augment import Augmentation, image_policy
 from longtail.batches import Batching
-from longtail.config.training import SIGMOID_LOSSES, RepresentConfig
+from longtail.config.losses import SIGMOID_LOSSES
+from longtail.config.represent import RepresentConfig
 from longtail.data import ImageStore
 from longtail.distributed import World
 from longtail.errors import LongtailError

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from longtail.artifacts import Classifier, Features, Representation, TauNorm
-from longtail.config.training import TauNormConfig
+from longtail.config.stage2 import TauNormConfig
 from longtail.errors import LongtailError
 from longtail.features import read_features
 from longtail.files import read_json, whole_directory, write_json

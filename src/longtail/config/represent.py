@@ -1,81 +1,22 @@
-"""Stage 1, stage 2 and what follows them without training."""
+"""Stage 1: the backbone and its first classifier."""
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from longtail.config.losses import Bfs, CrossEntropy, Ldam, Loss, LossSection, Reweighting
-from longtail.config.section import Count, Section, Share
-
-Positive = Annotated[float, Field(gt=0.0)]
-NotNegative = Annotated[float, Field(ge=0.0)]
-HueShift = Annotated[float, Field(ge=0.0, le=0.5)]
-Sampler = Literal[
-    "instance",
-    "class_balanced",  # weighted random sampling, 1 / n a sample, is the same
-    "class_aware",
-    "square_root",
-    "progressive",
-    "effective_number",
-    "oversampling",
-    "undersampling",
-    "head_half",
-    "review",
-]
-NUMBER = r"\d+(\.\d+)?"
-POLICY = (  # what timm takes: it ignores some of what it does not know, and asserts the rest
-    rf"cifar10|(original|originalr|v0|v0r|3a)(-mstd{NUMBER})?"
-    rf"|rand(-(m|mmax|n|inc)\d+|-(mstd|p){NUMBER}|-t(weights|3aw?))*"
+from longtail.config.augment import AugmentConfig
+from longtail.config.losses import (
+    COUNTING_LOSSES,
+    SIGMOID_LOSSES,
+    CrossEntropy,
+    Ldam,
+    Loss,
+    Reweighting,
 )
+from longtail.config.samplers import Sampler
+from longtail.config.section import Count, NotNegative, Positive, Section, Share
+
 DEFERRED_START = 0.8
-BFS = Bfs(name="bfs")
-SIGMOID_LOSSES = ("sigmoid_cross_entropy", "sigmoid_focal")
-# Smoothing, focus and sigmoids blur the prior, and SEQL spares rare classes, but it stays in.
-COUNTING_LOSSES = ("cross_entropy", "focal", "seql", *SIGMOID_LOSSES)
-BALANCED_LOSSES = ("balanced_softmax", "logit_adjusted", "bfs")  # take out the prior themselves
-
-
-class AugmentConfig(Section):
-    """Training augmentation, on the device; timm's policies work image by image on the CPU."""
-
-    crop_padding: int = Field(default=4, ge=0, description="Black padding of the random crop.")
-    horizontal_flip: bool = Field(default=True, description="Mirror with probability 1/2.")
-    vertical_flip: bool = Field(default=False, description="Turn over with probability 1/2.")
-    rotation: float = Field(default=0.0, ge=0.0, le=180.0, description="Largest angle, degrees.")
-    scale: tuple[Positive, Positive] = Field(
-        default=(1.0, 1.0), description="Range of the enlargement, e.g. [0.8, 1.2]."
-    )
-    color_jitter: tuple[NotNegative, NotNegative, NotNegative, HueShift] = Field(
-        default=(0.0, 0.0, 0.0, 0.0),
-        description="Largest change of brightness, contrast, saturation, hue.",
-    )
-    auto: str | None = Field(
-        default=None,
-        description="timm policy, e.g. `rand-m9-mstd0.5`, or `cifar10`, which is faster.",
-    )
-    cutout: int = Field(default=0, ge=0, description="Side of a greyed-out square, in pixels.")
-    mixup_alpha: float = Field(default=0.0, ge=0.0, description="Beta parameter; 0: no mixup.")
-    cutmix_alpha: float = Field(
-        default=0.0, ge=0.0, description="Beta parameter; 0: no CutMix. With mixup, a coin decides."
-    )
-
-    @field_validator("auto")
-    @classmethod
-    def _policy_is_known(cls, auto: str | None) -> str | None:
-        if auto is not None and not re.fullmatch(POLICY, auto):
-            raise ValueError(
-                f"no policy is called {auto}; use cifar10, original, originalr, v0, v0r, 3a, or a "
-                "RandAugment as rand-m9-mstd0.5"
-            )
-        return auto
-
-    @field_validator("scale")
-    @classmethod
-    def _scale_is_a_range(cls, scale: tuple[float, float]) -> tuple[float, float]:
-        if scale[0] > scale[1]:
-            raise ValueError(f"the smaller scale comes first: [{scale[1]}, {scale[0]}]")
-        return scale
 
 
 class HierarchyConfig(Section):
@@ -283,125 +224,5 @@ class RepresentConfig(Section):
             raise ValueError(
                 f"deferred_start: {self.deferred_start} has no meaning without deferred_sampler; "
                 "leave it out, or name that sampler"
-            )
-        return self
-
-
-class EmbedConfig(Section):
-    """Features of the frozen backbone, computed once."""
-
-    train_views: int = Field(
-        default=1,
-        ge=1,
-        description="1: the plain image; more: views beside it, cropped, and mirrored if "
-        "represent.augment.horizontal_flip is true.",
-    )
-    test_time_flip: bool = Field(
-        default=False,
-        description="Average the features of each image and its mirror image, from here on.",
-    )
-    batch_size: Count = Field(default=512, description="Images a forward pass.")
-    seed: int = Field(default=0, ge=0, description="Seed of the augmented views.")
-
-
-class ClassifyConfig(Section):
-    """Stage 2: a balanced classifier on the cached features."""
-
-    method: Literal["crt", "lws", "bwlm", "max_norm", "ncm", "logit_adjustment", "sweep"] = Field(
-        default="crt",
-        description="Re-train the classifier, learn its scales, re-train with BFS, fine-tune under "
-        "a ceiling on its rows, class means, shift by the prior; `sweep`: all, val chooses.",
-    )
-    epochs: Count = Field(default=10, description="Passes over the features.")
-    batch_size: Count = Field(default=128, description="Features a step.")
-    learning_rate: float = Field(default=0.1, gt=0.0, description="Start of the cosine.")
-    weight_decay: float = Field(default=5e-4, ge=0.0, description="L2 penalty (not lws).")
-    sampler: Sampler | None = Field(
-        default=None,
-        description="Default: class_balanced (crt, lws), instance (bwlm, max_norm, and crt with a "
-        "loss that takes the prior out itself: balanced_softmax, logit_adjusted, bfs).",
-    )
-    loss: Loss = Field(default=CrossEntropy(), description="Of crt; bwlm has its own.")
-    bfs: Bfs = Field(default=BFS, description="The loss of bwlm.")
-    ncm_features: Literal["cl2n", "l2n", "none"] = Field(
-        default="cl2n", description="Centre and L2-normalise, L2-normalise, or leave features."
-    )
-    ncm_distance: Literal["euclidean", "cosine"] = Field(
-        default="euclidean", description="Distance to the class means."
-    )
-    adjustment_tau: float | None = Field(
-        default=None,
-        ge=0.0,
-        description="Strength of logit_adjustment; default: chosen on val from 0, 0.1, .. 2.",
-    )
-    seed: int = Field(default=0, ge=0, description="Seed of weights and sampling.")
-
-    @field_validator("loss")
-    @classmethod
-    def _loss_fits_a_linear_head(cls, loss: LossSection) -> LossSection:
-        if loss.name == "ldam":
-            raise ValueError("ldam needs a cosine head; stage 2 trains linear ones")
-        return loss
-
-    @model_validator(mode="after")
-    def _nothing_is_left_unused(self) -> "ClassifyConfig":
-        if self.loss != CrossEntropy() and self.method not in ("crt", "sweep"):
-            raise ValueError(
-                f"loss: {self.loss.name} is of crt and has no meaning with method: {self.method}; "
-                "leave it out, or set method: crt"
-            )
-        if self.bfs != BFS and self.method not in ("bwlm", "sweep"):
-            raise ValueError(
-                f"bfs: {self.bfs.settings()} is of bwlm and has no meaning with method: "
-                f"{self.method}; leave it out, or set method: bwlm"
-            )
-        if self.sampler is not None and self.method in ("ncm", "logit_adjustment"):
-            raise ValueError(
-                f"sampler: {self.sampler} has no meaning with method: {self.method}, which trains "
-                "nothing; leave it out, or use another method"
-            )
-        if self.adjustment_tau is not None and self.method not in ("logit_adjustment", "sweep"):
-            raise ValueError(
-                f"adjustment_tau has no meaning with method: {self.method}; leave it out, or set "
-                "method: logit_adjustment"
-            )
-        return self
-
-
-class TauNormConfig(Section):
-    """Post-hoc tau-normalisation, chosen on val."""
-
-    max_tau: float = Field(default=2.0, gt=0.0, description="End of the grid that starts at 0.")
-    steps: int = Field(default=21, ge=2, description="Values on the grid, both ends included.")
-    stage1_tau: float | None = Field(
-        default=None,
-        ge=0.0,
-        description="Of the stage-1 head, as `longtail search` found it; default: chosen on val.",
-    )
-    select_by: Literal["balanced_accuracy", "accuracy"] = Field(
-        default="balanced_accuracy", description="Val metric that chooses tau and the head."
-    )
-    apply_to: list[Literal["stage1", "stage2"]] | None = Field(
-        default=None, description="Heads to normalise; default: those that are linear."
-    )
-    reject_to: str | None = Field(
-        default=None,
-        description="Name of a class without training images; what is too uncertain goes there.",
-    )
-    false_rejections: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        default=0.05,
-        description="Share of val that is rejected if val has no image of that class; else the "
-        "threshold is the one with the best balanced accuracy on val.",
-    )
-    temperature: bool = Field(
-        default=False, description="Calibrate every variant by a temperature fitted on val."
-    )
-
-    @model_validator(mode="after")
-    def _a_given_tau_is_applied(self) -> "TauNormConfig":
-        if self.stage1_tau is not None and "stage1" not in (self.apply_to or ["stage1"]):
-            raise ValueError(
-                f"stage1_tau: {self.stage1_tau} has no meaning without stage1 in apply_to; add it "
-                "there, or leave stage1_tau out"
             )
         return self
