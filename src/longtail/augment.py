@@ -69,8 +69,8 @@ class Draws:
 
     def to(self, device: torch.device) -> "Draws":
         """Return the same draws on a device, where the images are."""
-        moved = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
-        return Draws(**moved)
+        drawn = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Draws(**{name: d.to(device, non_blocking=True) for name, d in drawn.items()})
 
 
 def draw_augmentation(

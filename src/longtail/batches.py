@@ -106,7 +106,8 @@ class Epoch:
         stored = self.train.stream(self._order[torch.cat(group)] for group in groups)
         for group, pixels in zip(groups, stored, strict=True):
             drawn = self._draws[torch.cat(group)].to(device)
-            augmented = augment(pixels.to(device), self.batching.augmentation, drawn)
+            pixels = pixels.to(device, non_blocking=True)
+            augmented = augment(pixels, self.batching.augmentation, drawn)
             yield from torch.split(augmented, list(map(len, group)))
 
     def _mixed(self, inputs: Tensor, step: int) -> tuple[Tensor, Tensor, float]:

@@ -59,7 +59,8 @@ def mix(
 
 
 def _partners(images: Tensor, generator: np.random.Generator) -> Tensor:
-    return torch.from_numpy(generator.permutation(len(images))).to(images.device)
+    partners = torch.from_numpy(generator.permutation(len(images)))
+    return partners.to(images.device, non_blocking=True)
 
 
 def _interval(size: int, share: float, centre: float) -> slice:

@@ -52,18 +52,16 @@ def ascend(network: nn.Module, *, rho: float) -> Callable[[], None]:
 
     Source: Foret et al., Sharpness-Aware Minimization (ICLR 2021), algorithm 1.
     """
-    moved = [p for p in network.parameters() if p.grad is not None]
+    moved: list[Tensor] = [p for p in network.parameters() if p.grad is not None]
     before = [p.detach().clone() for p in moved]
     gradients = [p.grad for p in moved if p.grad is not None]
-    length = torch.stack([g.norm() for g in gradients]).norm()
+    factor = rho / nn.utils.get_total_norm(gradients).clamp(min=1e-12)
     with torch.no_grad():
-        for parameter, gradient in zip(moved, gradients, strict=True):
-            parameter.add_(gradient * (rho / length.clamp(min=1e-12)))
+        torch._foreach_add_(moved, torch._foreach_mul(gradients, factor))
 
     def descend() -> None:
         with torch.no_grad():
-            for parameter, value in zip(moved, before, strict=True):
-                parameter.copy_(value)
+            torch._foreach_copy_(moved, before)
 
     return descend
 

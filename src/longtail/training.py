@@ -90,7 +90,7 @@ class Trainer:
     ) -> None:
         self.recipe, self.network, self.optimizer, self.world = recipe, network, optimizer, world
         self.average = average
-        self.compiled: Any = compiled or network
+        self.compiled: Any = network if compiled is None else compiled
         self.forward: Any = self.compiled
         self.frozen_groups: int | None = None
         self.state = TrainingState()
@@ -194,10 +194,13 @@ class Trainer:
         groups = self.recipe.frozen_groups(self.state.epoch)
         if groups != self.frozen_groups:
             freeze(self.network.backbone, groups=groups)
+            if self.frozen_groups is not None:
+                torch.compiler.reset()  # graphs of all states together would pass its limit
             self.frozen_groups = groups
-            # DDP decides at its construction which gradients it awaits.
-            several = self.world.size > 1
-            self.forward = DistributedDataParallel(self.compiled) if several else self.compiled
+            if self.world.size > 1:
+                # DDP decides at its construction which gradients it awaits.
+                self.forward = DistributedDataParallel(self.compiled)
+                self.forward.broadcast_buffers = False  # each rank keeps its own statistics
         self.network.train()
         rest(self.network.backbone)
 
@@ -217,9 +220,9 @@ class Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.network, step=step + 1)
-        self.running[0] += loss.double() / self.world.size * len(batch.all_labels)
-        self.running[1] += hits
-        self.running[2] += len(batch.labels)
+        self.running[0].add_(loss.double() / self.world.size * len(batch.all_labels))
+        self.running[1].add_(hits)
+        self.running[2].add_(len(batch.labels))
         state.step += 1
 
     def _backward(self, batch: Batch, weights: Tensor) -> tuple[Tensor, Tensor]:

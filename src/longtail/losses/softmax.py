@@ -148,7 +148,7 @@ def label_aware_smoothing(
     Source: Zhong et al., MiSLAS (CVPR 2021), eq. 4 and 5.
     """
     counts = class_counts.to(logits)
-    smallest, largest = counts[counts > 0].min(), counts.max()
+    smallest, largest = torch.where(counts > 0, counts, torch.inf).min(), counts.max()
     share = torch.where(largest > smallest, (counts - smallest) / (largest - smallest), 1.0)
     smoothing = tail + (head - tail) * torch.sin(math.pi / 2 * share)  # [C]
     own = smoothing[labels]

@@ -108,7 +108,8 @@ def build_trainer(
 def _compiled(network: Network, device: torch.device) -> Callable[[Tensor], Tensor]:
     # On a GPU as CUDA graphs too: a small network's kernels take less time than launching them.
     mode = "reduce-overhead" if device.type == "cuda" else "default"
-    return torch.compile(network, mode=mode)
+    # A graph for each size of batch: a dynamic one, made for a short batch, would serve all others.
+    return torch.compile(network, mode=mode, dynamic=False)
 
 
 def _recipe(
