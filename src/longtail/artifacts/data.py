@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from longtail.artifacts.artifact import Artifact, file
+
 MANIFEST_SCHEMA = pa.schema(
     [
         pa.field("index", pa.int64(), nullable=False),  # 0.. in source order
@@ -39,7 +41,7 @@ SPLIT_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Images:
+class Images(Artifact):
     """Original encoded bytes in Arrow IPC files, and one manifest row per image.
 
     After `publish`, the files lie in an object store, and `shards.json` says where: by shard
@@ -47,27 +49,13 @@ class Images:
     the position in the file from which its images follow each other.
     """
 
-    root: Path
-
-    @property
-    def manifest(self) -> Path:
-        """Parquet of `MANIFEST_SCHEMA`, in source order."""
-        return self.root / "manifest.parquet"
-
-    @property
-    def quarantine(self) -> Path:
-        """Parquet of `QUARANTINE_SCHEMA`: every image kept out, with the reason; often empty."""
-        return self.root / "quarantine.parquet"
-
-    @property
-    def classes(self) -> Path:
-        """JSON: `classes` and `super_classes` (names), `super_of` (by label, or [])."""
-        return self.root / "classes.json"
-
-    @property
-    def shards(self) -> Path:
-        """Only in a published artifact, whose shards are not in the directory."""
-        return self.root / "shards.json"
+    manifest = file("manifest.parquet")  # `MANIFEST_SCHEMA`, in source order
+    # `QUARANTINE_SCHEMA`: every image kept out, with the reason; often empty.
+    quarantine = file("quarantine.parquet")
+    # JSON: `classes` and `super_classes` (names), `super_of` (by label, or []).
+    classes = file("classes.json")
+    # Only in a published artifact, whose shards are not in the directory.
+    shards = file("shards.json")
 
     def shard(self, number: int) -> Path:
         """Arrow IPC file of `SHARD_SCHEMA`."""
@@ -75,7 +63,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Split:
+class Split(Artifact):
     """Three tables of `SPLIT_SCHEMA` (ids and rows, never pixels) and the profile.
 
     `profile.json`: `law`, `imbalance_factor` (largest over smallest training count that is not 0),
@@ -86,45 +74,20 @@ class Split:
     of `{name, super_label, planned, train, val, test, group}`, `planned` being the law's count.
     """
 
-    root: Path
-
-    @property
-    def train(self) -> Path:
-        return self.root / "train.parquet"
-
-    @property
-    def val(self) -> Path:
-        return self.root / "val.parquet"
-
-    @property
-    def test(self) -> Path:
-        return self.root / "test.parquet"
-
-    @property
-    def profile(self) -> Path:
-        return self.root / "profile.json"
+    train = file("train.parquet")
+    val = file("val.parquet")
+    test = file("test.parquet")
+    profile = file("profile.json")
 
 
 @dataclass(frozen=True)
-class Validation:
+class Validation(Artifact):
     """Every rule with its outcome, the Data Docs, and a small seal that lets the flow go on."""
 
-    root: Path
-
-    @property
-    def result(self) -> Path:
-        """JSON: `rules` and `statistics` (groups, duplicates, sample; empty after a wrong schema).
-
-        A rule is `{name, table, level, passed, value, bound, offenders, fix}`: `value` counts the
-        offenders, `offenders` describes the first 20; `passed` and `value` are null if not judged.
-        """
-        return self.root / "validation.json"
-
-    @property
-    def seal(self) -> Path:
-        """JSON: `split` (digest of the profile that passed); written only if no rule failed."""
-        return self.root / "passed.json"
-
-    @property
-    def docs(self) -> Path:
-        return self.root / "docs"
+    # JSON: `rules` and `statistics` (groups, duplicates, sample; empty after a wrong schema).
+    # A rule is `{name, table, level, passed, value, bound, offenders, fix}`: `value` counts the
+    # offenders, `offenders` describes the first 20; `passed` and `value` are null if not judged.
+    result = file("validation.json")
+    # JSON: `split` (digest of the profile that passed); written only if no rule failed.
+    seal = file("passed.json")
+    docs = file("docs")

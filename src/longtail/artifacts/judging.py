@@ -1,9 +1,10 @@
 """What the steps from the test split to the registry write, and prediction."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
+
+from longtail.artifacts.artifact import Artifact, file
 
 EXAMPLES_SCHEMA = pa.schema(
     [
@@ -50,7 +51,7 @@ SUPER_ANSWERS_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Artifact):
     """The test split, opened once.
 
     `report.json`: `chosen`, `test` (digest, images), `classes` (by label: name, group, train,
@@ -66,97 +67,49 @@ class Evaluation:
     `[n, S, S, 3]`), `index` (int64 `[n]`), and for each variant its logits (float32 `[n, C]`).
     """
 
-    root: Path
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report.json"
-
-    @property
-    def metrics(self) -> Path:
-        return self.root / "metrics.json"
-
-    @property
-    def predictions(self) -> Path:
-        return self.root / "predictions.parquet"
-
-    @property
-    def held(self) -> Path:
-        return self.root / "held.safetensors"
-
-    @property
-    def examples(self) -> Path:
-        """Parquet of `EXAMPLES_SCHEMA`: small pictures of the best and worst classes."""
-        return self.root / "examples.parquet"
-
-    @property
-    def plots(self) -> Path:
-        """The tables that `dvc plots` draws."""
-        return self.root / "plots"
+    report = file("report.json")
+    metrics = file("metrics.json")
+    predictions = file("predictions.parquet")
+    held = file("held.safetensors")
+    # `EXAMPLES_SCHEMA`: small pictures of the best and worst classes.
+    examples = file("examples.parquet")
+    plots = file("plots")  # the tables that `dvc plots` draws
 
 
 @dataclass(frozen=True)
-class Champion:
+class Champion(Artifact):
     """What the registry holds now: an input from outside, so read by a step that always runs.
 
     `champion.json`: `{champion: null}` or `{champion: {name, version, digest, chosen}}`.
     `predictions.parquet` as in `Evaluation`, only if there is a champion.
     """
 
-    root: Path
-
-    @property
-    def identity(self) -> Path:
-        return self.root / "champion.json"
-
-    @property
-    def predictions(self) -> Path:
-        return self.root / "predictions.parquet"
+    identity = file("champion.json")
+    predictions = file("predictions.parquet")
 
 
 @dataclass(frozen=True)
-class Gate:
+class Gate(Artifact):
     """`verdict.json`: `outcome` (promote, hold, reject), `candidate`, `champion`, and `checks`.
 
     `confidence` is the level of the intervals. A check is `{name, passed (true, false or null),
     value, interval ([low, high]), bound, reason}`; all but name and reason may be null.
     """
 
-    root: Path
-
-    @property
-    def verdict(self) -> Path:
-        return self.root / "verdict.json"
+    verdict = file("verdict.json")
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Artifact):
     """What people read of a run: one page, a model card, and the pictures as files."""
 
-    root: Path
-
-    @property
-    def page(self) -> Path:
-        """Self-contained HTML: no network, no scripts."""
-        return self.root / "index.html"
-
-    @property
-    def card(self) -> Path:
-        """Markdown."""
-        return self.root / "model_card.md"
-
-    @property
-    def plots(self) -> Path:
-        """PNG pictures."""
-        return self.root / "plots"
+    page = file("index.html")  # self-contained: no network, no scripts
+    card = file("model_card.md")
+    plots = file("plots")  # PNG
 
 
 @dataclass(frozen=True)
-class Registration:
+class Registration(Artifact):
     """`registration.json`: `name`, `version`, `aliases`, `run_id`, `outcome`."""
 
-    root: Path
-
-    @property
-    def record(self) -> Path:
-        return self.root / "registration.json"
+    record = file("registration.json")

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from longtail.artifacts.artifact import Artifact, file
+
 
 @dataclass(frozen=True)
-class Representation:
+class Representation(Artifact):
     """Stage 1. `representation.json` describes the model and the data it was trained on.
 
     `backbone`, `pretrained` (null, `hub` or the SHA-256 of the file of weights), `feature_dim`,
@@ -20,69 +22,36 @@ class Representation:
     val_balanced_accuracy}`.
     """
 
-    root: Path
-
-    @property
-    def backbone(self) -> Path:
-        return self.root / "backbone.safetensors"
-
-    @property
-    def head(self) -> Path:
-        """Tensors of the head `stage1`, and of `super` if super-classes were learnt too.
-
-        See `longtail.io.head_files.save_heads`.
-        """
-        return self.root / "head.safetensors"
-
-    @property
-    def description(self) -> Path:
-        return self.root / "representation.json"
-
-    @property
-    def history(self) -> Path:
-        return self.root / "history.json"
+    backbone = file("backbone.safetensors")
+    # Tensors of the head `stage1`, and of `super` if super-classes were learnt too.
+    # See `longtail.io.head_files.save_heads`.
+    head = file("head.safetensors")
+    description = file("representation.json")
+    history = file("history.json")
 
 
 @dataclass(frozen=True)
-class Search:
+class Search(Artifact):
     """`search.json`: `weight_decay`, its `score`, `tau`, `score_with_tau`, `select_by`, `trials`.
 
     A trial is `{number, weight_decay, state (COMPLETE, PRUNED, FAIL), score, by_epoch, error}`;
     `tau_trials` is a list of the same with `tau`, empty for a head that is not linear.
     """
 
-    root: Path
-
-    @property
-    def result(self) -> Path:
-        return self.root / "search.json"
-
-    @property
-    def scores_plot(self) -> Path:
-        return self.root / "scores.png"
-
-    @property
-    def learning_plot(self) -> Path:
-        return self.root / "learning.png"
-
-    @property
-    def tau_plot(self) -> Path:
-        """Missing for a head that is not linear."""
-        return self.root / "tau.png"
+    result = file("search.json")
+    scores_plot = file("scores.png")
+    learning_plot = file("learning.png")
+    tau_plot = file("tau.png")  # missing for a head that is not linear
 
 
 @dataclass(frozen=True)
-class Features:
+class Features(Artifact):
     """Features of the frozen backbone as NumPy files, so that they can be written as a stream.
 
     `features.json`: `test_time_flip`, which whoever uses the heads must do likewise.
     """
 
-    root: Path
-
-    @property
-    def description(self) -> Path:
-        return self.root / "features.json"
+    description = file("features.json")
 
     def features(self, split: str) -> Path:
         """float32 `[V, N, D]`; view 0 is the plain image."""
@@ -94,7 +63,7 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Classifier:
+class Classifier(Artifact):
     """The stage-2 head. `classifier.json`: `method`, `best_epoch`, `val`; `history.json`.
 
     `val` is `{val_loss, val_accuracy, val_balanced_accuracy, tau?}`, with the tau that val chose
@@ -102,29 +71,14 @@ class Classifier:
     much of every method, or `{not_applicable: reason}`.
     """
 
-    root: Path
-
-    @property
-    def head(self) -> Path:
-        """Tensors of one head named `stage2`."""
-        return self.root / "head.safetensors"
-
-    @property
-    def sweep(self) -> Path:
-        """Tensors of the heads of all methods by name; only after a sweep."""
-        return self.root / "sweep.safetensors"
-
-    @property
-    def description(self) -> Path:
-        return self.root / "classifier.json"
-
-    @property
-    def history(self) -> Path:
-        return self.root / "history.json"
+    head = file("head.safetensors")  # tensors of one head named `stage2`
+    sweep = file("sweep.safetensors")  # those of all methods' heads by name; only after a sweep
+    description = file("classifier.json")
+    history = file("history.json")
 
 
 @dataclass(frozen=True)
-class TauNorm:
+class TauNorm(Artifact):
     """All variants: `stage1`, `stage1_tau`, `stage2`, `stage2_tau`, and which one val chose.
 
     `tau_norm.json`: `chosen` (variant), `select_by`, `test_time_flip`, and `variants`: name ->
@@ -133,17 +87,6 @@ class TauNorm:
     `{head, tau, val_accuracy, val_balanced_accuracy}`.
     """
 
-    root: Path
-
-    @property
-    def heads(self) -> Path:
-        """Tensors of every applicable variant by name."""
-        return self.root / "heads.safetensors"
-
-    @property
-    def choice(self) -> Path:
-        return self.root / "tau_norm.json"
-
-    @property
-    def curve(self) -> Path:
-        return self.root / "curve.json"
+    heads = file("heads.safetensors")  # tensors of every applicable variant by name
+    choice = file("tau_norm.json")
+    curve = file("curve.json")
