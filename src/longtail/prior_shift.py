@@ -1,4 +1,4 @@
-"""Predictions where classes are as frequent as somewhere else than in training.
+"""Predictions for class frequencies other than those of training.
 
 What a model says are probabilities `p(y | x)` under the class distribution it has learnt, its prior
 `p(y)`. If the images of a class look the same elsewhere and only their share `p'(y)` differs, then
