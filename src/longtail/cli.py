@@ -1,4 +1,4 @@
-"""The `longtail` command: one sub-command a step, plus `demo` and `doctor`.
+"""The `longtail` command: one sub-command per step, plus `demo` and `doctor`.
 
 Steps and heavy libraries are imported inside the commands, so that `longtail --help` is instant.
 """
@@ -72,9 +72,9 @@ def demo() -> None:
 def doctor(
     params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
 ) -> None:
-    """Check what surrounds the flow.
+    """Check the environment of the flow.
 
-    Versions, GPU, disk, S3, MLflow: each line is ok or says what to do; status 1 if any does.
+    Versions, GPU, disk, S3, MLflow: each line is ok or says what to do; status 1 unless all are ok.
     """
     from longtail import doctor
 

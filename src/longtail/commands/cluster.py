@@ -19,22 +19,28 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "longtail"
 
-Params = Annotated[Path, typer.Option(help="Parameter file, of which all sections are read.")]
+Params = Annotated[Path, typer.Option(help="Parameter file; all its sections are read.")]
 Compiled = Annotated[
     Path | None, typer.Option("--package", help="Compiled pipeline; default: compiled now.")
 ]
 Host = Annotated[
     str | None, typer.Option("--endpoint", help="http(s)://...; default: KF_PIPELINES_ENDPOINT.")
 ]
-Namespace = Annotated[str | None, typer.Option(help="Your profile, where KFP has many users.")]
-Experiment = Annotated[str, typer.Option(help="Experiment of the run, which has to exist.")]
+Namespace = Annotated[str | None, typer.Option(help="Your profile, if KFP has many users.")]
+Experiment = Annotated[str, typer.Option(help="Existing experiment to put the run into.")]
 Create = Annotated[
-    bool, typer.Option("--create-experiment", help=f"Make it; {EXPERIMENT} is always made.")
+    bool,
+    typer.Option(
+        "--create-experiment",
+        help=f"Create the experiment if it is missing (`{EXPERIMENT}` is always created).",
+    ),
 ]
 DataRev = Annotated[str, typer.Option(help="md5 of an earlier run's split; default: a new split.")]
 Account = Annotated[str | None, typer.Option(help="Kubernetes service account of the pods.")]
-AllowTag = Annotated[bool, typer.Option("--allow-tag", help="Take images without a digest.")]
-Minutes = Annotated[float, typer.Option(help="How long --wait waits.")]
+AllowTag = Annotated[
+    bool, typer.Option("--allow-tag", help="Accept container images without a digest.")
+]
+Minutes = Annotated[float, typer.Option(help="How long --wait waits, in minutes.")]
 
 
 def submit(
@@ -45,10 +51,12 @@ def submit(
     experiment: Experiment = EXPERIMENT,
     create_experiment: Create = False,
     data_rev: DataRev = "",
-    name: Annotated[str | None, typer.Option(help="Of the run; default: its version.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run; default: its version.")] = None,
     service_account: Account = None,
     allow_tag: AllowTag = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Until it ends; show its steps.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until it ends; show its steps.")
+    ] = False,
     timeout_minutes: Minutes = 1440.0,
 ) -> None:
     """Run the flow on a cluster, once."""
@@ -73,8 +81,10 @@ def submit(
 
 def schedule(
     cron: Annotated[str, typer.Option(help="Six fields, seconds first: `0 0 3 * * *`.")],
-    name: Annotated[str, typer.Option(help="Of the schedule.")] = "longtail",
-    replace: Annotated[bool, typer.Option("--replace", help="End the one of this name.")] = False,
+    name: Annotated[str, typer.Option(help="Name of the schedule.")] = "longtail",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the schedule of this name.")
+    ] = False,
     package: Compiled = None,
     params: Params = DEFAULT_PARAMS,
     endpoint: Host = None,
@@ -87,7 +97,7 @@ def schedule(
 ) -> None:
     """Run the flow on a cluster again and again.
 
-    When nothing has changed every step is cached; of new images only what depends on them runs.
+    When nothing has changed, every step is cached; new images re-run only what depends on them.
     """
     from pipelines import client
     from pipelines.endpoint import connect
@@ -109,11 +119,11 @@ def schedule(
 
 
 def status(
-    run: Annotated[str | None, typer.Argument(help="Its id; default: the newest.")] = None,
+    run: Annotated[str | None, typer.Argument(help="Id of the run; default: the newest.")] = None,
     endpoint: Host = None,
     namespace: Namespace = None,
     experiment: Experiment = EXPERIMENT,
-    wait: Annotated[bool, typer.Option("--wait", help="Until it ends.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it ends.")] = False,
     timeout_minutes: Minutes = 1440.0,
 ) -> None:
     """Show which steps of a run ran, and which were cached."""

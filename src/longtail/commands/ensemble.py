@@ -16,16 +16,19 @@ class Average(StrEnum):
 
 def ensemble(
     member: Annotated[
-        list[Path], typer.Option(help="Directory with `representation` and `tau_norm`; repeat.")
+        list[Path],
+        typer.Option(help="Directory of a model (`representation`, `tau_norm`); repeat."),
     ],
     out: Annotated[
         Path, typer.Option(file_okay=False, help="The joined representation; replaced as a whole.")
     ],
-    average: Annotated[Average, typer.Option(help="What is averaged.")] = Average.logits,
+    average: Annotated[
+        Average, typer.Option(help="Average logits or probabilities.")
+    ] = Average.logits,
 ) -> None:
     """Join trained models into one.
 
-    Their features stand side by side, and what their chosen heads say is averaged.
+    Concatenates their features and averages the outputs of their chosen heads.
     """
     from longtail.steps.ensemble import ensemble as step
 

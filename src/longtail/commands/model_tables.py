@@ -20,7 +20,7 @@ SURE = {"better": "[green]better[/]", "worse": "[red]worse[/]", "": ""}
 
 
 def versions(name: str, found: list[dict[str, Any]]) -> None:
-    """Print one row a version."""
+    """Print one row per version."""
     console = _console()
     if not found:
         console.print(f"{name} has no versions yet; `dvc repro` ends with the first")
@@ -87,7 +87,7 @@ def version(name: str, found: dict[str, Any]) -> None:
 
 
 def comparison(name: str, found: "Comparison", *, classes: int) -> None:
-    """Print the differences: all, by group, and the classes of both ends."""
+    """Print the differences: overall, by group, and of the best and worst classes."""
     console = _console()
     console.print(
         f"[bold]{escape(name)}: version {found.second} against version {found.first}[/] on the "

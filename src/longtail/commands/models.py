@@ -69,12 +69,14 @@ def diff(
     confidence: Annotated[
         float, typer.Option(min=0.5, max=0.9999, help="Level of the intervals.")
     ] = 0.95,
-    classes: Annotated[int, typer.Option(min=0, help="Classes shown of each end.")] = 10,
+    classes: Annotated[
+        int, typer.Option(min=0, help="How many best and worst classes to show.")
+    ] = 10,
     as_json: Json = False,
 ) -> None:
     """Say what SECOND does better and worse than FIRST, by group and class, with intervals.
 
-    From the predictions stored with both, of the same test images.
+    Compares the predictions that are stored with both versions, on the same test images.
     """
     config = register_config(params, model)
     from longtail.commands import model_tables
@@ -90,11 +92,11 @@ def diff(
 @app.command()
 def promote(
     version: Which,
-    why: Annotated[str | None, typer.Option(help="The reason; needed for what the gate held.")] = (
+    why: Annotated[str | None, typer.Option(help="The reason; required if the gate held it.")] = (
         None
     ),
     override: Annotated[
-        str | None, typer.Option(help="The reason to promote against the gate; recorded.")
+        str | None, typer.Option(help="Why to promote against the gate's verdict; recorded.")
     ] = None,
     by: By = None,
     params: Params = DEFAULT_PARAMS,
@@ -102,7 +104,7 @@ def promote(
 ) -> None:
     """Make a version the champion.
 
-    The registered artifact is checked first. What the gate rejected needs --override.
+    The registered artifact is checked first. A version that the gate rejected needs --override.
     """
     config = register_config(params, model)
     from longtail.io.promotion import whoever

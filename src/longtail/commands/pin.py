@@ -30,7 +30,7 @@ def pin(
 ) -> None:
     """Use the split of a finished run here.
 
-    It is fetched into data/split, and the stage frozen: `dvc repro` uses it and makes no other.
+    Fetches it into data/split and freezes the stage: `dvc repro` then uses it and makes no other.
     """
     from longtail.files import read_json, whole_directory
     from longtail.io.versioning import check_belongs, pointed_md5, pull, run_dvc

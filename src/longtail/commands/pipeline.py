@@ -1,4 +1,4 @@
-"""`longtail pipeline`: the flow on Kubeflow, compiled, run here, or handed to a cluster."""
+"""`longtail pipeline`: the flow on Kubeflow, compiled, run here, or sent to a cluster."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from longtail.commands.steps import DEFAULT_PARAMS
 app = typer.Typer(
     help="The flow as a Kubeflow pipeline.", no_args_is_help=True, rich_markup_mode=None
 )
-Params = Annotated[Path, typer.Option(help="Parameter file, of which all sections are read.")]
+Params = Annotated[Path, typer.Option(help="Parameter file; all its sections are read.")]
 
 
 @app.command()
@@ -21,11 +21,11 @@ def compile(
     ] = None,
     params: Params = DEFAULT_PARAMS,
     study: Annotated[
-        Path | None, typer.Option(help="Study file: its cells as one pipeline instead.")
+        Path | None, typer.Option(help="Study file; compiles its cells as one pipeline.")
     ] = None,
     parallelism: Annotated[int, typer.Option(min=1, help="Cells of a study at a time.")] = 4,
 ) -> None:
-    """Write the pipeline that Kubeflow takes; its parameters' defaults are the parameter file's."""
+    """Write the pipeline for Kubeflow, with the parameter file's values as defaults."""
     from longtail.files import whole_file
     from pipelines.compiling import compiled_training
 
@@ -44,16 +44,18 @@ def compile(
 @app.command()
 def run(
     params: Params = DEFAULT_PARAMS,
-    root: Annotated[Path, typer.Option(help="Artifacts, cache, checkpoints, log.")] = Path(
+    root: Annotated[Path, typer.Option(help="For artifacts, cache, checkpoints and log.")] = Path(
         "data/pipeline"
     ),
     cache: Annotated[bool, typer.Option(help="Use results of earlier runs.")] = True,
-    containers: Annotated[bool, typer.Option(help="A container a step (Docker, Podman).")] = False,
+    containers: Annotated[
+        bool, typer.Option(help="Each step in a container (Docker, Podman).")
+    ] = False,
 ) -> None:
     """Run the pipeline on this machine.
 
-    A run that was interrupted goes on where it was: finished steps are in the cache, training has
-    its checkpoint.
+    An interrupted run goes on where it was: finished steps are in the cache, training has its
+    checkpoint.
     """
     from pipelines.local import run as run_here
 

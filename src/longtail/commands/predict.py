@@ -21,7 +21,7 @@ Params = Annotated[
 
 
 class Trained(StrEnum):
-    """What a model's probabilities take the class distribution to be."""
+    """The class distribution that a model's probabilities assume."""
 
     counts = "counts"
     balanced = "balanced"
@@ -30,24 +30,26 @@ class Trained(StrEnum):
 def predict(
     model: Model,
     images: Annotated[str, typer.Option(help="Directory or s3://bucket/prefix.")],
-    out: Annotated[Path, typer.Option(dir_okay=False, help="Parquet file, one row an image.")],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="Parquet file, one row per image.")],
     prior: Annotated[
-        Path | None, typer.Option(help="JSON or CSV: class -> share to predict for.")
+        Path | None, typer.Option(help="Class shares to predict for: JSON or CSV.")
     ] = None,
     estimate_prior: Annotated[
         bool, typer.Option("--estimate-prior", help="Estimate those shares from the images.")
     ] = False,
     trained_as: Annotated[
         Trained | None,
-        typer.Option(help="Class distribution the model has learnt; default: what it says itself."),
+        typer.Option(
+            help="Class distribution the model was trained on; default: what the model states."
+        ),
     ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Classes an image.")] = 5,
+    top_k: Annotated[int, typer.Option(min=1, help="Classes per image.")] = 5,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 256,
     params: Params = DEFAULT_PARAMS,
 ) -> None:
     """Score all images of a directory or bucket.
 
-    An image that cannot be read is a row with the reason.
+    An image that cannot be read gets a row with the reason.
     """
     from longtail.config.ingest import IngestConfig
     from longtail.config.promotion import RegisterConfig

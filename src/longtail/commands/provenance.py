@@ -26,7 +26,7 @@ PACKAGES = ("longtail", "mlflow", "numpy", "pillow", "pyarrow", "timm", "torch",
 
 @contextmanager
 def provenance_file(content: dict[str, Any]) -> Iterator[Path]:
-    """Yield a temporary JSON file that a step reads, with what one of the two below returns."""
+    """Yield a temporary JSON file for a step, with the result of one of the next two functions."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "provenance.json"
         write_json(path, content)

@@ -17,8 +17,8 @@ Into = Annotated[
     Path | None, typer.Option(help="Empty directory to work in; default: a new temporary one.")
 ]
 _CHANGES_LOST = (
-    "warning: the working tree had changes beyond that commit, and they were not stored, as when a "
-    "pipeline is submitted: what is made again is without them. Commit before you submit"
+    "warning: the working tree had uncommitted changes that were not stored (a submitted pipeline "
+    "stores none), so the model is made again without them. Commit before you submit"
 )
 
 
@@ -27,8 +27,8 @@ def reproduce(
 ) -> None:
     """Make a registered model again and compare.
 
-    In a clone of this repository at the model's commit, with its parameters and its split: stage 1
-    to the evaluation run again. Status 1 if the result is another one.
+    Runs stage 1 to the evaluation again, in a clone of this repository at the model's commit, with
+    its parameters and its split. Status 1 if the result differs.
     """
     config = register_config(params, model)
     from longtail.artifacts import Evaluation

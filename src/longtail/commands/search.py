@@ -10,7 +10,9 @@ from longtail.cost import recorded
 
 Out = Annotated[
     Path,
-    typer.Option(file_okay=False, help="Result and pictures; the study is kept beside it."),
+    typer.Option(
+        file_okay=False, help="Where result and pictures go; the Optuna study is kept beside it."
+    ),
 ]
 Apply = Annotated[bool, typer.Option("--apply", help="Set what was found in the parameter file.")]
 
@@ -26,7 +28,8 @@ def search(
 ) -> None:
     """Search weight decay, then tau, by TPE.
 
-    On four fifths of the training images, judged by the last fifth; then `dvc repro` fits all.
+    Trains on four fifths of the training images and scores on the rest; `dvc repro` then trains on
+    all of them.
     """
     from longtail.artifacts import Search
     from longtail.config.params import load_section

@@ -1,4 +1,4 @@
-"""One command a step: explicit paths and a parameter file in, the step called, its cost noted."""
+"""One command per step: it takes explicit paths and a parameter file and records the cost."""
 
 import shlex
 import sys
@@ -33,24 +33,24 @@ Validation = Annotated[Path, typer.Option(help="Findings about the data, from `v
 Verdict = Annotated[Path, typer.Option(help="Verdict directory, from `gate`.")]
 Checkpoint = Annotated[Path | None, typer.Option(help="Directory of the checkpoint.")]
 KeepRejected = Annotated[
-    bool, typer.Option("--keep-rejected", help="Make a version of a rejected model too.")
+    bool, typer.Option("--keep-rejected", help="Make a version even of a rejected model.")
 ]
-Out = Annotated[Path, typer.Option(file_okay=False, help="What is written; replaced as a whole.")]
-OutFile = Annotated[Path, typer.Option(dir_okay=False, help="What is written.")]
+Out = Annotated[Path, typer.Option(file_okay=False, help="Output directory; replaced as a whole.")]
+OutFile = Annotated[Path, typer.Option(dir_okay=False, help="Output file.")]
 DEFAULT_PARAMS = Path("params.yaml")
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add every step to `app`, in flow order, named as its DVC stage."""
+    """Add every step to `app` in flow order, under the name of its DVC stage."""
     for command in COMMANDS:
         app.command(command.__name__)(guarded(command))
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command, which first refuses an `out` without a place of its own.
+    """Return the command; before it runs, an `out` without a place of its own is refused.
 
     Raises:
-        LongtailError: `out` holds another path that the command is given, or cannot be written.
+        LongtailError: `out` contains another path that the command is given, or is not writable.
     """
 
     @wraps(command)
@@ -65,7 +65,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 def fingerprint(out: OutFile, params: Params = DEFAULT_PARAMS) -> None:
     """Write what identifies the source.
 
-    It always runs under DVC, so that `ingest` re-runs exactly when the source changed.
+    DVC always runs it, so that `ingest` re-runs exactly when the source changed.
     """
     from longtail.config.ingest import IngestConfig
     from longtail.config.params import load_section
@@ -231,7 +231,7 @@ def evaluate(
 def champion(evaluation: Evaluation, out: Out, params: Params = DEFAULT_PARAMS) -> None:
     """Write what the registry's champion is.
 
-    It always runs under DVC, so that `gate` re-runs exactly when the champion changed.
+    DVC always runs it, so that `gate` re-runs exactly when the champion changed.
     """
     from longtail.config.params import load_section
     from longtail.config.promotion import RegisterConfig

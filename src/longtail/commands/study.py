@@ -1,4 +1,4 @@
-"""`longtail study`: run a grid of flows, see where it stands, and report on it."""
+"""`longtail study`: run a grid of flows, show its state, and report on it."""
 
 import os
 from pathlib import Path
@@ -18,13 +18,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 File = Annotated[Path, typer.Argument(help="Study file.")]
-Store = Annotated[Path, typer.Option(help="Results of all steps; studies share what is equal.")]
+Store = Annotated[Path, typer.Option(help="Results of all steps; studies share equal ones.")]
 Out = Annotated[
     Path | None, typer.Option(file_okay=False, help="Default: reports/study/<name of the file>.")
 ]
 Params = Annotated[Path, typer.Option(help="Parameter file; `register` says where MLflow is.")]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Cells at a time; default: the GPUs, or the cores.")
+    int | None, typer.Option(min=1, help="Cells at a time; default: one per GPU, else per core.")
 ]
 DEFAULT_STORE = Path("data/study")
 
@@ -33,7 +33,7 @@ DEFAULT_STORE = Path("data/study")
 def run(file: File, store: Store = DEFAULT_STORE, workers: Workers = None) -> None:
     """Run every cell that is not done; status 1 if one failed.
 
-    Ended early, the next call goes on where this one stopped.
+    If it is ended early, the next call goes on where it stopped.
     """
     from longtail.parallel import usable_cores
     from longtail.study import runner
@@ -58,7 +58,7 @@ def run(file: File, store: Store = DEFAULT_STORE, workers: Workers = None) -> No
 
 @app.command()
 def status(file: File, store: Store = DEFAULT_STORE) -> None:
-    """Say of every cell whether it is done, failed or waiting."""
+    """Show for every cell whether it is done, failed or waiting."""
     for found in _states(file, store):
         done = sum(task.done for task in found.tasks.values())
         started = found.name != "done" and bool(found.tasks)
@@ -73,7 +73,7 @@ def report(
     out: Out = None,
     params: Params = Path("params.yaml"),
 ) -> None:
-    """Compare what is done: a table, a page with pictures, and a run in MLflow."""
+    """Compare the finished cells: a table, a page with pictures, and a run in MLflow."""
     from longtail.config.params import load_section
     from longtail.config.promotion import RegisterConfig
     from longtail.io.study_log import log_study
@@ -104,7 +104,7 @@ def report(
 
 @app.command()
 def advise(file: File, store: Store = DEFAULT_STORE) -> None:
-    """Say which method to use, and what it costs, from val alone."""
+    """Say which method to use and what it costs, from val only."""
     from longtail.artifacts import Features, Split, TauNorm
     from longtail.study import advice
 

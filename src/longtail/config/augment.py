@@ -20,7 +20,7 @@ class AugmentConfig(Section):
 
     crop_padding: int = Field(default=4, ge=0, description="Black padding of the random crop.")
     horizontal_flip: bool = Field(default=True, description="Mirror with probability 1/2.")
-    vertical_flip: bool = Field(default=False, description="Turn over with probability 1/2.")
+    vertical_flip: bool = Field(default=False, description="Flip upside down with probability 1/2.")
     rotation: float = Field(default=0.0, ge=0.0, le=180.0, description="Largest angle, degrees.")
     scale: tuple[Positive, Positive] = Field(
         default=(1.0, 1.0), description="Range of the enlargement, e.g. [0.8, 1.2]."
@@ -36,7 +36,9 @@ class AugmentConfig(Section):
     cutout: int = Field(default=0, ge=0, description="Side of a greyed-out square, in pixels.")
     mixup_alpha: float = Field(default=0.0, ge=0.0, description="Beta parameter; 0: no mixup.")
     cutmix_alpha: float = Field(
-        default=0.0, ge=0.0, description="Beta parameter; 0: no CutMix. With mixup, a coin decides."
+        default=0.0,
+        ge=0.0,
+        description="Beta parameter; 0: no CutMix. With mixup, each batch gets one of them.",
     )
 
     @field_validator("auto")

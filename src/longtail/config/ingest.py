@@ -20,7 +20,9 @@ class TorchvisionSource(Section):
     name: Literal["cifar10", "cifar100", "caltech101", "fashion_mnist"] = Field(
         description="Which data set."
     )
-    root: str = Field(default="data/torchvision", description="Local directory torchvision uses.")
+    root: str = Field(
+        default="data/torchvision", description="Local directory that torchvision uses."
+    )
 
 
 class FolderSource(Section):
@@ -28,7 +30,7 @@ class FolderSource(Section):
 
     kind: Literal["folder"]
     root: str = Field(description="Local directory or s3://bucket/prefix.")
-    levels: Literal[1, 2] = Field(default=1, description="2: super-class directories above.")
+    levels: Literal[1, 2] = Field(default=1, description="2: classes are inside super-classes.")
 
 
 class ParquetSource(Section):
@@ -38,7 +40,7 @@ class ParquetSource(Section):
     root: str = Field(description="Local directory or s3://bucket/prefix that holds the files.")
     files: dict[Literal["train", "val", "test", "all"], str] = Field(
         default={"all": "*.parquet"},
-        description="Source split -> glob under the root; `all`: the source has no split.",
+        description="Source split -> glob under the root; `all` if the source has no splits.",
     )
     image_column: str = Field(default="image", description="Bytes, or a struct with `bytes`.")
     label_column: str = Field(default="label", description="Integer or string labels.")
@@ -49,7 +51,7 @@ class ParquetSource(Section):
 
 
 class ListingSource(Section):
-    """A CSV or Parquet table of image paths and labels, the images beside it or in a bucket."""
+    """A CSV or Parquet table of image paths and labels; the images are beside it or in a bucket."""
 
     kind: Literal["listing"]
     root: str = Field(description="Local directory or s3://bucket/prefix that paths start from.")
@@ -69,7 +71,7 @@ class SplitListsSource(Section):
         description="Source split -> text file, relative to the root."
     )
     classes_file: str | None = Field(
-        default=None, description="Text file with one class name a line, relative to the root."
+        default=None, description="Text file with one class name per line, relative to the root."
     )
 
 

@@ -8,7 +8,7 @@ from longtail.config.section import NotNegative, Positive, Probability, Section,
 
 Beta = Annotated[float, Field(gt=0.0, lt=1.0)]
 SIGMOID_LOSSES = ("sigmoid_cross_entropy", "sigmoid_focal")
-# Smoothing, focus and sigmoids blur the prior, and SEQL spares rare classes, but it stays in.
+# Smoothing, focusing, sigmoids and SEQL blur the prior but do not take it out.
 COUNTING_LOSSES = ("cross_entropy", "focal", "seql", *SIGMOID_LOSSES)
 BALANCED_LOSSES = ("balanced_softmax", "logit_adjusted", "bfs")  # take out the prior themselves
 
@@ -36,7 +36,7 @@ class Focal(LossSection):
     """Focal loss over a softmax."""
 
     name: Literal["focal"]
-    gamma: NotNegative = Field(default=2.0, description="Focus; 0 is cross-entropy.")
+    gamma: NotNegative = Field(default=2.0, description="Focusing parameter; 0 is cross-entropy.")
 
 
 class BalancedSoftmax(LossSection):
@@ -46,25 +46,25 @@ class BalancedSoftmax(LossSection):
 
 
 class LogitAdjusted(LossSection):
-    """As balanced softmax, with a strength."""
+    """Balanced softmax with an adjustable strength."""
 
     name: Literal["logit_adjusted"]
     tau: NotNegative = Field(default=1.0, description="Strength; 1 is balanced softmax.")
 
 
 class Ldam(LossSection):
-    """Margins that grow towards the tail; brings a cosine head with it."""
+    """Margins that grow towards the tail; uses a cosine head."""
 
     name: Literal["ldam"]
     max_margin: NotNegative = Field(default=0.5, description="Margin of the rarest class.")
-    scale: Positive = Field(default=30.0, description="Of the cosines.")
+    scale: Positive = Field(default=30.0, description="Factor of the cosines.")
 
 
 class Seql(LossSection):
-    """Softmax equalization: rare classes are spared the push of other images."""
+    """Softmax equalization: images of other classes push rare classes down less often."""
 
     name: Literal["seql"]
-    gamma: Probability = Field(default=0.9, description="Probability of sparing.")
+    gamma: Probability = Field(default=0.9, description="Probability that a push is left out.")
     rare_below: Probability = Field(
         default=0.005, description="Classes below this share of the training images are rare."
     )
@@ -79,16 +79,18 @@ class LabelAwareSmoothing(LossSection):
 
 
 class SigmoidCrossEntropy(LossSection):
-    """One sigmoid a class."""
+    """One sigmoid per class."""
 
     name: Literal["sigmoid_cross_entropy"]
 
 
 class SigmoidFocal(LossSection):
-    """Focal loss over one sigmoid a class."""
+    """Focal loss over one sigmoid per class."""
 
     name: Literal["sigmoid_focal"]
-    gamma: NotNegative = Field(default=2.0, description="Focus; 0 is sigmoid cross-entropy.")
+    gamma: NotNegative = Field(
+        default=2.0, description="Focusing parameter; 0: sigmoid cross-entropy."
+    )
 
 
 class Bfs(LossSection):
@@ -97,7 +99,7 @@ class Bfs(LossSection):
     name: Literal["bfs"]
     alpha: Probability = Field(default=0.1, description="Share of the class-balanced focal loss.")
     beta: Beta = Field(default=0.9999, description="Of the effective number.")
-    gamma: NotNegative = Field(default=2.0, description="Focus.")
+    gamma: NotNegative = Field(default=2.0, description="Focusing parameter.")
 
 
 def _by_name(value: Any) -> Any:
@@ -129,11 +131,11 @@ class Reweighting(Section):
     beta: Beta = Field(default=0.9999, description="Of the effective number.")
     start: Share = Field(
         default=0.0,
-        description="Share of the epochs after which the weights count, in the last one at the "
-        "latest; DRW: 0.8.",
+        description="Share of the epochs after which the weights apply, at the latest in the last "
+        "epoch; DRW: 0.8.",
     )
     reduction: Literal["weighted_mean", "batch_mean"] = Field(
         default="weighted_mean",
-        description="Divide by the sum of the weights (as torch), or by the images (as Cui et al.; "
-        "usual for focal and sigmoid losses).",
+        description="Divide by the sum of the weights (as torch does), or by the number of images "
+        "(as Cui et al. do; usual for focal and sigmoid losses).",
     )

@@ -12,7 +12,7 @@ class EvaluateConfig(Section):
 
     confidence: float = Field(default=0.95, gt=0.0, lt=1.0, description="Level of the intervals.")
     calibration_bins: Count = Field(default=15, description="Bins of the calibration error.")
-    batch_size: Count = Field(default=512, description="Images a forward pass.")
+    batch_size: Count = Field(default=512, description="Images per forward pass.")
     examples: int = Field(
         default=4,
         ge=0,
@@ -21,16 +21,20 @@ class EvaluateConfig(Section):
 
 
 class GateConfig(Section):
-    """Bounds of promotion, each held against an interval; one that is null is not checked."""
+    """Bounds of promotion, each compared with an interval; a bound that is null is not checked."""
 
     confidence: float = Field(
         default=0.95, gt=0.0, lt=1.0, description="Level of the intervals (two-sided)."
     )
-    min_balanced_accuracy: Probability | None = Field(default=None, description="Floor.")
-    min_group_accuracy: dict[str, Probability] = Field(
-        default={}, description="Floor a group, e.g. {few: 0.2}."
+    min_balanced_accuracy: Probability | None = Field(
+        default=None, description="Balanced accuracy must be at least this."
     )
-    max_calibration_error: Probability | None = Field(default=None, description="Ceiling of ECE.")
+    min_group_accuracy: dict[str, Probability] = Field(
+        default={}, description="A group's accuracy must be at least this: {few: 0.2}."
+    )
+    max_calibration_error: Probability | None = Field(
+        default=None, description="Expected calibration error must be at most this."
+    )
     min_gain: float = Field(
         default=0.0,
         ge=-1.0,
@@ -49,7 +53,7 @@ class GateConfig(Section):
         default=None, description="No class may lose more than this against the champion."
     )
     max_super_class_loss: Probability | None = Field(
-        default=None, description="The same of super-classes: is the right one predicted?"
+        default=None, description="The same for super-classes; right is any class of the right one."
     )
     min_class_images: Count = Field(
         default=30, description="Classes and super-classes with fewer test images are not judged."
@@ -60,7 +64,7 @@ class GateConfig(Section):
 
 
 class ReportConfig(Section):
-    """What people read, beyond the numbers; an empty sentence is said to be missing."""
+    """Texts of the page and the model card; an empty one is printed as not stated."""
 
     title: str = Field(default="", description="Name of the model in headings.")
     intended_use: str = Field(default="", description="What the model is for, and for whom.")
@@ -88,7 +92,7 @@ class RegisterConfig(Section):
     patience: float = Field(
         default=120.0,
         ge=0.0,
-        description="Seconds to go on trying while MLflow or the store of artifacts is away.",
+        description="Seconds to go on trying while MLflow or its artifact store does not answer.",
     )
 
     @field_validator("model_name")

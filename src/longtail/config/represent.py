@@ -24,13 +24,13 @@ class HierarchyConfig(Section):
 
     hidden: Count = Field(default=512, description="Units of each hidden layer.")
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
-        default=0.5, description="Of the hidden layers."
+        default=0.5, description="Dropout of the hidden layers."
     )
-    super_weight: NotNegative = Field(default=1.0, description="Of the super-class loss.")
-    sub_weight: Positive = Field(default=1.0, description="Of the class loss.")
+    super_weight: NotNegative = Field(default=1.0, description="Weight of the super-class loss.")
+    sub_weight: Positive = Field(default=1.0, description="Weight of the class loss.")
     class_weights: Literal["balanced", "none"] = Field(
         default="none",
-        description="scikit-learn's `balanced` on both levels; an absent class gets the mean.",
+        description="`balanced`: scikit-learn's, on both levels; absent classes get the mean.",
     )
 
 
@@ -46,18 +46,19 @@ class RepresentConfig(Section):
     )
     frozen_groups: Annotated[int, Field(ge=0)] | Literal["all"] = Field(
         default=0,
-        description="So many of the backbone's first layer groups (stem, stages) do not train.",
+        description="Number of layer groups (stem, stages), from the input on, that do not train.",
     )
     unfreeze_every: int | None = Field(
         default=None,
         ge=1,
-        description="Epochs after which the last frozen group joins the training; then the next.",
+        description="Epochs until the last frozen group joins the training; then until the next.",
     )
     head: Literal["linear", "cosine"] | None = Field(
         default=None, description="Default: cosine with the loss `ldam`, else linear."
     )
     cosine_scale: Positive = Field(
-        default=30.0, description="What a cosine head multiplies by (with `ldam`: loss.scale)."
+        default=30.0,
+        description="Factor of the cosines of a cosine head (with `ldam`: loss.scale).",
     )
     image_size: int = Field(default=32, ge=8, description="Side of the square input in pixels.")
     mean: tuple[NotNegative, NotNegative, NotNegative] = Field(
@@ -77,19 +78,19 @@ class RepresentConfig(Section):
     )
     deferred_start: Share = Field(
         default=DEFERRED_START,
-        description="Share of the epochs after which `deferred_sampler` draws, in the last one at "
-        "the latest.",
+        description="Share of the epochs after which `deferred_sampler` draws, at the latest in "
+        "the last epoch.",
     )
     hierarchy: HierarchyConfig | None = Field(
         default=None, description="Learn super-classes beside the classes, by cross-entropy."
     )
     absent_classes: Literal["refuse", "mask", "novel"] = Field(
         default="refuse",
-        description="Classes without training images: an error; left out and never predicted; or a "
-        "class for what is of no other class, see tau_norm.reject_to.",
+        description="Classes without training images: `refuse`: an error; `mask`: left out and "
+        "never predicted; `novel`: for images of no other class, see tau_norm.reject_to.",
     )
     epochs: Count = Field(default=200, description="Passes over the training set.")
-    batch_size: int = Field(default=128, ge=2, description="Images a step, over all processes.")
+    batch_size: int = Field(default=128, ge=2, description="Images per step, over all processes.")
     optimizer: Literal["sgd", "adam", "adamw"] = Field(
         default="sgd", description="SGD has momentum 0.9."
     )
@@ -102,13 +103,13 @@ class RepresentConfig(Section):
         default=True, description="False: no decay on tensors of one dimension."
     )
     schedule: Literal["step", "cosine"] = Field(
-        default="step", description="By milestones, or a cosine, step by step."
+        default="step", description="`step` follows `milestones`; `cosine` falls in every step."
     )
     milestones: list[tuple[Share, Positive]] = Field(
         default=[(0.8, 0.01), (0.9, 0.0001)],
-        description="Share of the steps -> factor of the base rate from there on, in order.",
+        description="Pairs: share of the steps, factor of the base rate from there on; in order.",
     )
-    warmup_epochs: int = Field(default=5, ge=0, description="Linear warm-up.")
+    warmup_epochs: int = Field(default=5, ge=0, description="Epochs of linear warm-up.")
     min_lr_ratio: float = Field(
         default=0.0, ge=0.0, lt=1.0, description="Where the cosine ends, relative to its start."
     )
@@ -116,7 +117,7 @@ class RepresentConfig(Section):
         default=None,
         gt=0.0,
         lt=1.0,
-        description="Average of weights over steps, with warm-up; default: none.",
+        description="Decay of a moving average of the weights, with warm-up; default: none.",
     )
     augment: AugmentConfig = Field(default=AugmentConfig(), description="Augmentation.")
     shifted_bn: bool = Field(
@@ -124,7 +125,7 @@ class RepresentConfig(Section):
         description="Take BatchNorm's statistics from class-balanced images after training.",
     )
     early_stopping: int | None = Field(
-        default=None, ge=1, description="Stop after so many epochs without a better val score."
+        default=None, ge=1, description="Stop after this many epochs without a better val score."
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="auto: bf16 autocast where the hardware multiplies in bf16."
@@ -133,8 +134,8 @@ class RepresentConfig(Section):
     resident_gigabytes: float = Field(
         default=4.0,
         ge=0.0,
-        description="Memory for decoded images, of train before val: of each GPU, or of a machine "
-        "for all its processes. What does not fit is decoded again in every epoch.",
+        description="Memory for decoded images, first of train, then of val: on each GPU, or on a "
+        "machine for all its processes. Images that do not fit are decoded in every epoch.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of weights, batches and augmentation.")
 
@@ -147,7 +148,7 @@ class RepresentConfig(Section):
 
     @property
     def departures(self) -> list[str]:
-        """What makes it other than plain cross-entropy on images as they come, as keys."""
+        """Keys of what makes it differ from plain cross-entropy on images as they come."""
         smoothed = isinstance(self.loss, CrossEntropy) and self.loss.smoothing > 0
         departs = {
             f"loss: {self.loss.name}": self.loss.name != "cross_entropy",
@@ -157,7 +158,7 @@ class RepresentConfig(Section):
 
     @property
     def _balances(self) -> list[str]:
-        """What makes images of rare classes count for more than others beside the loss, as keys."""
+        """Keys of what gives images of rare classes more weight, apart from the loss."""
         weighted = self.hierarchy is not None and self.hierarchy.class_weights == "balanced"
         balances = {
             f"sampler: {self.sampler}": self.sampler != "instance",
@@ -174,7 +175,7 @@ class RepresentConfig(Section):
 
     @property
     def follows_counts(self) -> bool:
-        """Whether its p(y | x) is, at least roughly, for p(y) of the training images."""
+        """Whether its p(y | x) contains p(y) of the training images at least roughly."""
         return self.loss.name in COUNTING_LOSSES and not self._balances
 
     @property

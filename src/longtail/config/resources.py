@@ -16,13 +16,13 @@ Uri = Annotated[str, Field(pattern=r"^([a-z0-9]+://.+|/.+|)$")]
 class Toleration(Section):
     """A taint of nodes on which a step may run all the same."""
 
-    key: str | None = Field(default=None, description="Of the taint; none: any.")
+    key: str | None = Field(default=None, description="Key of the taint; default: any.")
     operator: Literal["Equal", "Exists"] = Field(
-        default="Exists", description="Of value; with a value the default is Equal."
+        default="Exists", description="How `value` is compared; Equal if a value is given."
     )
-    value: str | None = Field(default=None, description="Of the taint, for Equal.")
+    value: str | None = Field(default=None, description="Value of the taint, for Equal.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
-        default=None, description="Of the taint; none: any."
+        default=None, description="Effect of the taint; default: any."
     )
 
     @model_validator(mode="before")
@@ -55,10 +55,12 @@ class PodConfig(Section):
     memory: Bytes = Field(default="4Gi", description="Requested memory, which is the limit too.")
     accelerator: str = Field(default="nvidia.com/gpu", description="Resource name of the device.")
     accelerators: int = Field(
-        default=0, ge=0, description="Devices a pod that trains, a process on each; others take 1."
+        default=0,
+        ge=0,
+        description="Devices per pod that trains, with a process on each; others get 1.",
     )
     nodes: Count = Field(
-        default=1, description="Pods that train stage 1 together, by Kubeflow Trainer if several."
+        default=1, description="Pods that train stage 1 together; several need Kubeflow Trainer."
     )
     shared_memory: Bytes | None = Field(
         default=None, description="/dev/shm as a volume in memory; counts towards `memory`."
@@ -68,25 +70,27 @@ class PodConfig(Section):
     )
     scratch_class: str | None = Field(
         default=None,
-        description="Storage class of that volume, which has to be writable to UID 10001 as it "
-        "comes; none: the node's own disk.",
+        description="Storage class of that volume, which must be writable to UID 10001 from "
+        "the start; default: the node's own disk.",
     )
     node_selector: dict[str, str] = Field(default={}, description="Labels a node must have.")
-    tolerations: list[Toleration] = Field(default=[], description="Taints that do not matter.")
+    tolerations: list[Toleration] = Field(default=[], description="Taints to run on all the same.")
     labels: dict[str, str] = Field(
-        default={}, description="Of the pod, e.g. {kueue.x-k8s.io/queue-name: gpus}."
+        default={}, description="Labels of the pod, e.g. {kueue.x-k8s.io/queue-name: gpus}."
     )
     timeout_minutes: Count = Field(default=120, description="The pod is ended after this.")
-    retries: int = Field(default=3, ge=0, description="Of steps whose failures may be passing.")
+    retries: int = Field(
+        default=3, ge=0, description="How often a step is retried whose failure may be temporary."
+    )
 
     @property
     def processes(self) -> int:
-        """How many processes train stage 1: one a device, on all nodes."""
+        """How many processes train stage 1: one per device, on all nodes."""
         return self.nodes * max(1, self.accelerators)
 
 
 class GpuPodConfig(PodConfig):
-    """What a step asks of a node that a GPU makes faster."""
+    """What a step that a GPU makes faster asks of a node."""
 
     image: str = Field(
         default="longtail:gpu",
@@ -101,9 +105,9 @@ class ShardCache(Section):
 
     claim: str | None = Field(
         default=None,
-        description="Volume claim that pods share, writable to UID 10001; none: each pod its own.",
+        description="Volume claim that pods share, writable to UID 10001; default: none.",
     )
-    gigabytes: Positive = Field(default=5.0, description="Ceiling; the shards used last stay.")
+    gigabytes: Positive = Field(default=5.0, description="Limit; shards not read for longest go.")
 
 
 class ResourcesConfig(Section):
@@ -117,21 +121,23 @@ class ResourcesConfig(Section):
         default=GpuPodConfig(),
         description="Steps that a GPU makes faster; without `accelerators` they run on CPUs.",
     )
-    backoff_seconds: Count = Field(default=30, description="Pause before a retry; then doubled.")
+    backoff_seconds: Count = Field(
+        default=30, description="Pause before a retry, doubled each time."
+    )
     state: Uri = Field(
         default="",
-        description="s3://bucket/prefix, or with shard_cache.claim a directory below /cache: "
-        "checkpoints, and what each run did. Without it a preempted training starts anew.",
+        description="Where checkpoints and run records are kept: s3://bucket/prefix, or with "
+        "shard_cache.claim a directory below /cache. Without it a preempted training starts anew.",
     )
     image_store: Uri = Field(
         default="",
-        description="s3://bucket/prefix of the image shards, of which steps fetch what they need; "
-        "empty: the images are handed over whole.",
+        description="s3://bucket/prefix of the image shards; steps fetch what they need from it; "
+        "empty: all images are handed from step to step.",
     )
     split_remote: Uri = Field(
-        default="", description="DVC remote that gets every split as a version; empty: none."
+        default="", description="DVC remote that stores every split as a version; empty: none."
     )
-    shard_cache: ShardCache = Field(default=ShardCache(), description="Of the image store.")
+    shard_cache: ShardCache = Field(default=ShardCache(), description="Cache of the image store.")
     environment: dict[str, str] = Field(
         default={}, description="Variables of all steps, e.g. {AWS_ENDPOINT_URL: http://...}."
     )

@@ -12,7 +12,7 @@ class SearchConfig(Section):
 
     trials: Count = Field(default=12, description="Weight decays that are tried.")
     startup_trials: Count = Field(
-        default=4, description="The first are drawn at random, the others by TPE."
+        default=4, description="First trials, drawn at random; the others are drawn by TPE."
     )
     weight_decay: tuple[Positive, Positive] = Field(
         default=(1e-5, 1e-1), description="Range, searched on a logarithmic scale."
@@ -21,9 +21,11 @@ class SearchConfig(Section):
         default=30, description="Taus in 0..2 that are tried on the best model, 0 and 1 among them."
     )
     held_out: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        default=0.2, description="Share of the training images of each class that judges."
+        default=0.2, description="Share of each class's training images that scores the trials."
     )
-    epochs: Count | None = Field(default=None, description="Of a trial; default: represent.epochs.")
+    epochs: Count | None = Field(
+        default=None, description="Epochs of a trial; default: represent.epochs."
+    )
     select_by: Literal["balanced_accuracy", "accuracy"] = Field(
         default="balanced_accuracy", description="Score on the held-out images."
     )

@@ -1,4 +1,4 @@
-"""Which images are for what, and the rules that they must keep."""
+"""Which images are for training, validation and test, and the rules that they must keep."""
 
 from typing import Literal
 
@@ -17,7 +17,7 @@ class ValConfig(Section):
         "`source`: the source's own.",
     )
     per_class: int | None = Field(
-        default=None, ge=1, description="Images a class (balanced); exclusive with `share`."
+        default=None, ge=1, description="Images per class (balanced); exclusive with `share`."
     )
     share: Share | None = Field(
         default=None, description="Share of each class of the pool; exclusive with `per_class`."
@@ -45,10 +45,10 @@ class TestConfig(Section):
     distribution: Literal["as_is", "balanced", "long_tailed"] = Field(
         default="balanced",
         description="`as_is`: a stratified share, or all of the source's test images; `balanced`: "
-        "the same number a class; `long_tailed`: the training law from `per_class` down.",
+        "the same number per class; `long_tailed`: the training law from `per_class` down.",
     )
     per_class: int | None = Field(
-        default=None, ge=1, description="Images a class (of the largest, if long-tailed)."
+        default=None, ge=1, description="Images per class (of the largest class, if long-tailed)."
     )
     share: Share | None = Field(default=None, description="Share of each class (`as_is`).")
 
@@ -105,7 +105,7 @@ class SplitConfig(Section):
     """Which images are for training, validation and test, and how long the tail is."""
 
     law: Literal["exp", "step", "pareto", "natural", "given"] = Field(
-        default="exp", description="Shape of the class counts of the training set."
+        default="exp", description="How the class counts of the training set fall."
     )
     imbalance_factor: float = Field(
         default=100.0, ge=1.0, description="Largest over smallest class count (exp, step, pareto)."
@@ -118,7 +118,7 @@ class SplitConfig(Section):
     )
     lift_to_one: bool = Field(
         default=False,
-        description="Classes whose count would be 0 keep 1 image instead of an error.",
+        description="Classes whose count would be 0 keep 1 image; false: that is an error.",
     )
     selection: Literal["cao", "hashed"] = Field(
         default="hashed",
@@ -129,7 +129,7 @@ class SplitConfig(Section):
         default=None,
         ge=0,
         lt=2**32,
-        description="Shuffle which class is head or tail; default: label order.",
+        description="Seed that shuffles which class is head or tail; default: label order.",
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the selection.")
     val: ValConfig = Field(default=ValConfig(share=0.15), description="The validation split.")
@@ -148,21 +148,21 @@ class SplitConfig(Section):
 class ValidateConfig(Section):
     """Rules that stop the flow, and thresholds of the warnings."""
 
-    min_train_per_class: int = Field(default=1, ge=0, description="Fewer stop the flow.")
-    min_val_per_class: int = Field(default=1, ge=0, description="Fewer stop the flow.")
-    min_test_per_class: int = Field(default=1, ge=0, description="Fewer stop the flow.")
+    min_train_per_class: int = Field(default=1, ge=0, description="Fewer images stop the flow.")
+    min_val_per_class: int = Field(default=1, ge=0, description="Fewer images stop the flow.")
+    min_test_per_class: int = Field(default=1, ge=0, description="Fewer images stop the flow.")
     on_cross_split_duplicates: Literal["stop", "warn"] = Field(
         default="stop",
-        description="The same image in two splits; warn where the test split is the source's own.",
+        description="If an image is in two splits; `warn` if the test split is the source's own.",
     )
     on_conflicting_labels: Literal["stop", "warn"] = Field(
-        default="warn", description="The same image under two labels."
+        default="warn", description="If the same image has two labels."
     )
     near_duplicate_distance: int = Field(
         default=0,
         ge=0,
         le=64,
-        description="Perceptual-hash bits that near-duplicates may differ by.",
+        description="Bits by which the perceptual hashes of near-duplicates may differ.",
     )
     image_checks: int = Field(
         default=2000, ge=0, description="Images sampled for CleanVision and decoding; 0: none."

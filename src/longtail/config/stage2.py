@@ -17,14 +17,14 @@ class EmbedConfig(Section):
     train_views: int = Field(
         default=1,
         ge=1,
-        description="1: the plain image; more: views beside it, cropped, and mirrored if "
-        "represent.augment.horizontal_flip is true.",
+        description="Views per training image: the plain image, and beyond 1 also cropped ones, "
+        "mirrored if represent.augment.horizontal_flip is true.",
     )
     test_time_flip: bool = Field(
         default=False,
         description="Average the features of each image and its mirror image, from here on.",
     )
-    batch_size: Count = Field(default=512, description="Images a forward pass.")
+    batch_size: Count = Field(default=512, description="Images per forward pass.")
     seed: int = Field(default=0, ge=0, description="Seed of the augmented views.")
 
 
@@ -33,19 +33,20 @@ class ClassifyConfig(Section):
 
     method: Literal["crt", "lws", "bwlm", "max_norm", "ncm", "logit_adjustment", "sweep"] = Field(
         default="crt",
-        description="Re-train the classifier, learn its scales, re-train with BFS, fine-tune under "
-        "a ceiling on its rows, class means, shift by the prior; `sweep`: all, val chooses.",
+        description="crt: re-train the classifier; lws: learn its scales; bwlm: re-train with BFS; "
+        "max_norm: fine-tune with limited row norms; ncm: class means; logit_adjustment: shift by "
+        "the prior; sweep: all, val chooses.",
     )
     epochs: Count = Field(default=10, description="Passes over the features.")
-    batch_size: Count = Field(default=128, description="Features a step.")
-    learning_rate: float = Field(default=0.1, gt=0.0, description="Start of the cosine.")
-    weight_decay: float = Field(default=5e-4, ge=0.0, description="L2 penalty (not lws).")
+    batch_size: Count = Field(default=128, description="Features per step.")
+    learning_rate: float = Field(default=0.1, gt=0.0, description="Rate at the cosine's start.")
+    weight_decay: float = Field(default=5e-4, ge=0.0, description="L2 penalty (lws has none).")
     sampler: Sampler | None = Field(
         default=None,
         description="Default: class_balanced (crt, lws), instance (bwlm, max_norm, and crt with a "
         "loss that takes the prior out itself: balanced_softmax, logit_adjusted, bfs).",
     )
-    loss: Loss = Field(default=CrossEntropy(), description="Of crt; bwlm has its own.")
+    loss: Loss = Field(default=CrossEntropy(), description="Loss of crt; bwlm has its own.")
     bfs: Bfs = Field(default=BFS, description="The loss of bwlm.")
     ncm_features: Literal["cl2n", "l2n", "none"] = Field(
         default="cl2n", description="Centre and L2-normalise, L2-normalise, or leave features."
@@ -100,7 +101,7 @@ class TauNormConfig(Section):
     stage1_tau: float | None = Field(
         default=None,
         ge=0.0,
-        description="Of the stage-1 head, as `longtail search` found it; default: chosen on val.",
+        description="Tau of the stage-1 head, e.g. from `longtail search`; default: chosen on val.",
     )
     select_by: Literal["balanced_accuracy", "accuracy"] = Field(
         default="balanced_accuracy", description="Val metric that chooses tau and the head."
@@ -110,12 +111,12 @@ class TauNormConfig(Section):
     )
     reject_to: str | None = Field(
         default=None,
-        description="Name of a class without training images; what is too uncertain goes there.",
+        description="Name of a class without training images; uncertain images are assigned to it.",
     )
     false_rejections: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         default=0.05,
-        description="Share of val that is rejected if val has no image of that class; else the "
-        "threshold is the one with the best balanced accuracy on val.",
+        description="Share of val to reject if val has no images of that class; if it has, the "
+        "threshold with the best balanced accuracy on val is used.",
     )
     temperature: bool = Field(
         default=False, description="Calibrate every variant by a temperature fitted on val."

@@ -28,9 +28,9 @@ class StudyConfig(Section):
     axes: dict[str, dict[str, Overrides]] = Field(
         description="Axis -> its values by name -> dotted parameters: {loss: {ce: {}, ...}}."
     )
-    seeds: Seeds = Field(default=[0], description="Each cell once a seed (stage 1 and stage 2).")
+    seeds: Seeds = Field(default=[0], description="Seeds of both stages; each cell runs per seed.")
     variants: list[str] | None = Field(
-        default=None, description="Rows of the report: stage1, crt, ...; default: all there are."
+        default=None, description="Rows of the report: stage1, crt, ...; default: all."
     )
     reference: dict[str, str] | None = Field(
         default=None,
