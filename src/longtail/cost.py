@@ -1,4 +1,4 @@
-"""What a step cost, beside its outputs: hashed outputs carry no timings."""
+"""Cost records of the steps, kept outside of their outputs, whose hashes must not change."""
 
 import logging
 import os

@@ -17,7 +17,7 @@ from longtail.errors import LongtailError
 class World:
     """This process among those of a run; `rank` 0 writes.
 
-    `on_device` processes share the memory of `device`: a machine's all have one CPU.
+    `on_device` processes share the memory of `device`; on CPUs, all of a machine's do.
     """
 
     rank: int

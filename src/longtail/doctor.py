@@ -1,4 +1,4 @@
-"""Checks of what surrounds the flow: every line is ok, or says what to do."""
+"""Checks of the flow's environment: every line is ok, or says what to do."""
 
 import os
 import platform

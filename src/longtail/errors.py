@@ -1,4 +1,4 @@
-"""The one exception that is meant for the user's eyes, and what their texts may hold."""
+"""The exception whose message users see, and helpers for its text."""
 
 import errno
 import re
@@ -30,7 +30,7 @@ class LongtailError(Exception):
 
 @contextmanager
 def file_errors_explained() -> Iterator[None]:
-    """Make a `LongtailError` of the errors of files and disks that the user can mend."""
+    """Turn errors of files and disks that the user can fix into a `LongtailError`."""
     try:
         yield
     except FileNotFoundError as error:  # pyarrow and safetensors have the path in the text alone
@@ -56,7 +56,7 @@ def first_few(offenders: list[str], *, limit: int = 5) -> str:
 def masked(text: str) -> str:
     """Replace the password in every URI of a text.
 
-    Passwords with `/` or `@` in them should be quoted, but often are not: everything up to the last
-    `@` is taken for one, rather too much than too little.
+    Passwords with `/` or `@` in them should be quoted, but often are not. So everything up to the
+    last `@` counts as the password, which may be too much but is never too little.
     """
     return re.sub(r"(://[^/\s:]*):(?:(?!://)\S)+@", r"\1:***@", text)

@@ -21,7 +21,7 @@ SECONDS_TO_LOCK = 60
 
 
 def require_apart(out: Path, *, kept: Iterable[Path] = ()) -> None:
-    """Refuse an `out` whose replacement would take others along.
+    """Refuse an `out` whose replacement would delete other files.
 
     Raises:
         LongtailError: the working directory, or one of `kept`, is `out` or in it.
@@ -36,7 +36,7 @@ def require_apart(out: Path, *, kept: Iterable[Path] = ()) -> None:
 
 
 def require_writable(out: Path) -> None:
-    """Make the directory around `out`; of a link to a directory, the one around its target.
+    """Make the parent directory of `out`, or of its target if it is a link to a directory.
 
     Raises:
         LongtailError: that directory cannot be written.
@@ -54,8 +54,8 @@ def require_writable(out: Path) -> None:
 def whole_directory(out: Path) -> Iterator[Path]:
     """Yield a directory beside `out` that replaces it only if the body succeeds.
 
-    Every writer has its own; of several at once, the one that ends last stays. Of a link, the
-    target is replaced.
+    Every writer has its own directory; of several at once, the last to end wins. If `out` is a
+    link, its target is replaced.
 
     Raises:
         LongtailError: `out` is a file, or the working directory is in it.
@@ -87,7 +87,7 @@ def _put(new: Path, place: Path, *, aside: Path) -> None:
 def whole_file(out: Path) -> Iterator[Path]:
     """Yield a path beside `out` that takes its name, replacing it, only if the body succeeds.
 
-    A link is replaced itself: it may lead into DVC's cache.
+    If `out` is a link, the link is replaced, since it may lead into DVC's cache.
 
     Raises:
         LongtailError: `out` is a directory.
@@ -104,8 +104,9 @@ def whole_file(out: Path) -> Iterator[Path]:
 def _scratch(out: Path) -> Iterator[Path]:
     """Yield a directory of this writer's own beside `out`; remove it, and those of killed writers.
 
-    Whose lock is free was left by a killed writer, unless it is so young that it may be about to be
-    locked. Locks are known to one machine alone: two must not write the same output.
+    A scratch directory whose lock is free belongs to a killed writer; a very young one is kept,
+    since its writer may not have locked it yet. Locks hold on one machine only, so two machines
+    must not write the same output.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     for left in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
@@ -121,7 +122,7 @@ def _scratch(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[bool]:
-    """Lock a directory meanwhile; yield whether it could be."""
+    """Lock a directory during the body; yield whether that succeeded."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         yield _lock(descriptor)

@@ -1,4 +1,4 @@
-"""The part of ingest that runs in many processes, apart so that they load little."""
+"""The part of ingest that runs in worker processes; apart so that they import little."""
 
 import hashlib
 from dataclasses import dataclass

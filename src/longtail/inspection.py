@@ -1,4 +1,4 @@
-"""Look at records of a source, many at a time: which are images, and what the manifest says."""
+"""Check many records of a source at a time: which are images, and their manifest facts."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor

@@ -174,10 +174,10 @@ def feature_dimension(backbone: nn.Module) -> int:
 
 
 def freeze(backbone: nn.Module, *, groups: int) -> None:
-    """Let the first `groups` layer groups rest, and all others train.
+    """Freeze the first `groups` layer groups, and let all others train.
 
     The groups are timm's: the stem and the stages, or the blocks of a transformer. Call `rest`
-    after every `train()`, so that the BatchNorm statistics of resting layers rest too.
+    after every `train()`, so that the BatchNorm statistics of frozen layers do not change.
 
     Raises:
         LongtailError: the backbone has fewer groups.

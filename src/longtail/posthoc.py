@@ -1,4 +1,4 @@
-"""What changes a trained head without training: priors, temperature, rejection."""
+"""Changes of a trained head without training: priors, temperature, rejection."""
 
 from dataclasses import replace
 
@@ -15,8 +15,8 @@ GRID = 200  # thresholds that are tried at most
 def adjust_logits(head: Head, class_counts: Tensor, *, tau: float) -> Head:
     """Subtract `tau log pi` from the logits of a linear head; `tau = 0` leaves them.
 
-    For heads that were trained with the plain cross-entropy only: the balanced losses have taken
-    the prior out already. A class without images becomes absent.
+    Only for heads that were trained with plain cross-entropy: the balanced losses have taken the
+    prior out already. A class without images becomes absent.
 
     Args:
         head: linear. class_counts: training images, `[C]`. tau: 0 or more.
@@ -63,7 +63,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 def rejection_threshold(
     logits: Tensor, labels: Tensor, *, novel: int, false_rejections: float
 ) -> float:
-    """Return the probability below which an image is taken for one of the class `novel`.
+    """Return the probability below which an image is assigned to the class `novel`.
 
     If val has images of that class, the threshold with the best balanced accuracy; else the one
     that rejects the share `false_rejections` of val.

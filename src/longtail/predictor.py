@@ -33,7 +33,7 @@ class Facts:
         classes, groups: name and group of every class, `[C]`.
         super_classes: names, `[K]`. super_of: super-class of every class, `[C]`; both may be empty.
         class_counts: training images, `[C]`.
-        prior: the class distribution that the probabilities are for, `[C]`.
+        prior: the class distribution that the probabilities assume, `[C]`.
         rejects: whether a class stands for images that the model is uncertain of.
         image_size: side of the square input in pixels. mean, std: of its channels, RGB in 0..1;
             the program normalises by itself.
@@ -71,7 +71,7 @@ class Predictor:
     def answer(
         self, images: Sequence[Any], *, top_k: int, target: Floats | None = None
     ) -> list[Answer]:
-        """Return what is said of each image; of what is no image, why, and nothing else.
+        """Return an answer for each image, or only the reason where something is no image.
 
         Args:
             images: each as `image_input.model_pixels` takes it.
@@ -121,7 +121,7 @@ class Predictor:
         return np.asarray(values / values.sum())
 
     def require_prior(self) -> None:
-        """Raise ValueError if the model's probabilities are not for any class distribution."""
+        """Raise ValueError if the model's probabilities assume no class distribution."""
         if self.facts.rejects:
             raise ValueError(
                 "this model rejects uncertain images to a class of their own, which has no "
@@ -129,7 +129,7 @@ class Predictor:
             )
 
     def assuming(self, prior: list[float]) -> "Predictor":
-        """Return the model with another `prior` `[C]` that its probabilities are said to be for."""
+        """Return the model with another `prior` `[C]` that its probabilities are to assume."""
         return Predictor(self._forward, replace(self.facts, prior=prior))
 
     def shifted(self, scores: Scores, target: Floats) -> Scores:
@@ -140,7 +140,7 @@ class Predictor:
         return Scores(shift_prior(scores.classes, trained=prior, target=target), supers)
 
     def answers(self, scores: Scores, *, top_k: int) -> list[Answer]:
-        """Return a record an image, with `FIELDS` and, with super-classes, `SUPER_FIELDS`.
+        """Return a record per image, with `FIELDS` and, with super-classes, `SUPER_FIELDS`.
 
         Super-classes without a head of their own have the sums of their classes' probabilities.
         """

@@ -1,6 +1,6 @@
 """Predictions for class frequencies other than those of training.
 
-What a model says are probabilities `p(y | x)` under the class distribution it has learnt, its prior
+A model returns probabilities `p(y | x)` under the class distribution it has learnt, its prior
 `p(y)`. If the images of a class look the same elsewhere and only their share `p'(y)` differs, then
 
     p'(y | x)  is proportional to  p(y | x) * p'(y) / p(y).
@@ -30,11 +30,11 @@ class PriorEstimate:
 def shift_prior(log_probabilities: Floats, *, trained: Floats, target: Floats) -> Floats:
     """Return the log-probabilities under another class distribution, `[N, C]`.
 
-    In logarithms, so that a certain prediction for a class that cannot occur is no 0 / 0. A class
+    Logarithms avoid 0 / 0 where a class that cannot occur is predicted with certainty. A class
     that was never trained, or cannot occur, gets `-inf`.
 
     Args:
-        log_probabilities: of the model, `[N, C]`. trained: the prior they are for, `[C]`.
+        log_probabilities: of the model, `[N, C]`. trained: the prior they assume, `[C]`.
         target: the class distribution to predict for, `[C]`; not 0 for all trained classes.
     """
     shifted = log_probabilities + _log_ratio(target, trained)
@@ -58,7 +58,7 @@ def estimate_prior(
 
     Args:
         log_probabilities: of the model, `[N, C]` with `N > 0`; calibrated, or the estimate is off.
-        trained: the prior they are for, `[C]`.
+        trained: the prior they assume, `[C]`.
     """
     ratio = _log_ratio(np.ones_like(trained), trained).astype(log_probabilities.dtype)
     likelihoods = log_probabilities + ratio  # of x given y, in logarithms, up to a term in x alone

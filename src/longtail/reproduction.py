@@ -1,4 +1,4 @@
-"""Is a model that was made again the one that was registered? What differs, if anything does."""
+"""Compare a model that was made again with the registered one, and say what differs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ class Comparison:
         artifacts: of each, in the order of the flow, whether it is the same.
         images: test images. changed: those predicted as another class now.
         accuracies: group -> (registered, now), each None where unknown.
-        environment: what is another now -> (registered, now).
+        environment: what differs now -> (registered, now).
     """
 
     identical: bool
@@ -63,7 +63,7 @@ def compare(
 
 
 def lines(found: Comparison) -> list[str]:
-    """Say it in words."""
+    """Return the comparison in words, one line each."""
     if found.identical:
         said = [f"identical: the predictions of all {found.images} test images, byte for byte"]
     else:

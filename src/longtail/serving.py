@@ -58,10 +58,10 @@ class _HeadModule(nn.Module):
 
 
 def assumed_prior(class_counts: Sequence[int], *, balanced: bool) -> list[float]:
-    """Return the class distribution that a model's probabilities are for, `[C]`.
+    """Return the class distribution that a model's probabilities assume, `[C]`.
 
-    That of its training images, unless it was trained as if all classes that have some were equally
-    frequent.
+    It is that of the training images; if the training was balanced, all classes that have images
+    have equal shares.
     """
     counts = torch.tensor(class_counts, dtype=torch.float64)
     shares = (counts > 0).double() if balanced else counts

@@ -119,7 +119,7 @@ def lws(stage1: Head, train: Labelled, val: Labelled, *, training: Training) -> 
 def max_norm(
     stage1: Head, train: Labelled, val: Labelled, *, training: Training, beta: float = 0.9999
 ) -> Fitted:
-    """Fine-tune the stage-1 head under a ceiling on the length of its rows.
+    """Fine-tune the stage-1 head while limiting the length of its rows.
 
     Class-balanced cross-entropy with weight decay; after each epoch rows longer than the radius are
     projected onto it. The radius is fixed once, `min + 0.1 (max - min)` of the stage-1 row lengths

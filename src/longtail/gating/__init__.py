@@ -1,1 +1,1 @@
-"""The gate's arithmetic: a candidate against fixed bounds and against the champion."""
+"""The gate's arithmetic: a candidate compared with fixed bounds and with the champion."""

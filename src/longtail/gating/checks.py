@@ -1,4 +1,4 @@
-"""Checks: what is asked of a candidate, decided by an interval, and what follows from all."""
+"""Checks of a candidate, each decided by an interval, and the outcome of all of them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Check:
 
     Attributes:
         passed: None where the interval straddles the bound, or there is nothing to decide by.
-        interval: of the value, at the level it was judged at.
-        reason: all of it in words.
+        interval: of the value, at the level of the decision.
+        reason: all of this in words.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Check:
 def outcome(checks: Sequence[Check]) -> Outcome:
     """Return reject if a check failed, else hold if one is undecided, else promote.
 
-    Nothing checked is nothing shown: no checks at all hold.
+    Without any check the outcome is hold, because nothing has been shown.
     """
     verdicts = [check.passed for check in checks]
     if False in verdicts:
@@ -86,7 +86,7 @@ def judge(
 
 
 def too_small(images: int, distance: float, *, tail: float) -> str:
-    """Say that so few images could decide nothing, or nothing if they could.
+    """Return a remark if so few images cannot decide anything, else an empty text.
 
     Args:
         distance: from a faultless result to the bound.

@@ -67,8 +67,8 @@ def group_losses(
 ) -> list[Check]:
     """Require of each group that its accuracy falls by less than its margin.
 
-    Both ends of the intervals are at the level that Holm's procedure gives the group, so that what
-    is said of all groups holds together.
+    Both ends of the intervals are at the level that Holm's procedure gives the group, so that the
+    results hold for all groups together.
 
     Args:
         groups: the group of every class, by label.

@@ -26,7 +26,7 @@ def floors(
     bins: int,
     confidence: float,
 ) -> list[Check]:
-    """Hold balanced accuracy, accuracy of groups and calibration error against bounds.
+    """Compare balanced accuracy, accuracy of groups and calibration error with bounds.
 
     Args:
         groups: the group of every class, by label.
@@ -52,7 +52,7 @@ def floors(
 
 
 def calibration(bins: Sequence[Mapping[str, Any]], *, confidence: float) -> tuple[float, Interval]:
-    """Return the expected calibration error with an interval that knows its bias.
+    """Return the expected calibration error with an interval that is corrected for its bias.
 
     `E = sum_b n_b / N |a_b - c_b|`. Noise turns a gap of 0 into one above 0, so `E` is too large,
     by `sum_b n_b / N s_b sqrt(2 / pi)` at most, where every gap is noise; `s_b` is the standard

@@ -1,4 +1,4 @@
-"""Two classifiers on the same test images: gains, losses, and what they say together.
+"""Two classifiers on the same test images: gains, losses, and their combination over classes.
 
 On one image a candidate can be right where the champion is wrong (a gain), wrong where it is right
 (a loss), or agree with it; the difference is the mean of +1, -1 and 0.
@@ -22,8 +22,8 @@ class Paired:
 
     Attributes:
         images: test images.
-        gains: those that the candidate alone has right.
-        losses: those that the champion alone has right.
+        gains: those that only the candidate has right.
+        losses: those that only the champion has right.
         both: those that both have right.
     """
 
@@ -84,16 +84,16 @@ def each_class(paired: Paired) -> Sample:
 
 
 def stratified(paired: Paired, *, weighting: Weighting) -> Sample:
-    """Return the single sample that says as much as all classes do together.
+    """Return one sample with the same shares of gains and losses and the variance of all classes.
 
     The difference is `D = sum_k w_k d_k` with `d_k` that of class `k`. Test images are drawn class
     by class, so its variance is `V = sum_k w_k^2 s_k^2 / n_k` with the unbiased variance `s_k^2` of
     the +1, 0, -1 within the class. A single sample with the same shares `g` of gains and `l` of
     losses has the variance `(g + l - (D^2 - V)) / n` (`D^2` is too large by `V` on average); `n` is
-    chosen such that it is `V`, but at most `1 / sum_k w_k^2 / n_k`, the size if disagreements were
-    spread alike: else a handful of them, by luck in large classes alone, would say that small ones
-    have none. Classes of one image have no variance of their own and are taken as one stratum,
-    which can only overstate it. A single class is itself.
+    chosen such that this equals `V`, but is at most `1 / sum_k w_k^2 / n_k`, the size for evenly
+    spread disagreements: otherwise a handful of them that happen to be in large classes would imply
+    that small classes have none. Classes of one image have no variance of their own and are taken
+    as one stratum, which can only overstate it. A single class is returned as it is.
 
     Args:
         paired: classes without images are left out; one must have some.

@@ -1,4 +1,4 @@
-"""What one model said about the test images, in an order that depends on the images alone."""
+"""Predictions of a model for the test images, in an order that depends only on the images."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ class Predictions:
     """Predictions for `N` images, sorted by id and label; every array is `[N]`.
 
     Attributes:
-        digest: SHA-256 of the ids and labels: what makes two test splits the same.
+        digest: SHA-256 of the ids and labels; equal if the test splits are the same.
         labels: true classes.
         predicted: classes of the largest logits.
         confidences: their softmax probabilities.
@@ -62,7 +62,7 @@ def by_class(candidate: Predictions, champion: Predictions, *, num_classes: int)
 
 
 def by_super_class(candidate: Predictions, champion: Predictions, *, super_of: Integers) -> Paired:
-    """Pair them by super-class: right is who predicts any class of the right one.
+    """Pair them by super-class: any class of the right super-class counts as right.
 
     Args:
         super_of: super-class of every class, `[C]`.

@@ -28,7 +28,7 @@ def score(sample: Sample, *, difference: ArrayLike) -> Floats:
 
 
 def lower_end(sample: Sample, *, tail: ArrayLike) -> Floats:
-    """Return the difference that a sample is `z` standard errors above: Tango's interval.
+    """Return the lower end of Tango's interval: the sample is `z` standard errors above it.
 
     It is inside -1..1, and without any disagreement it is `-z^2 / (n + z^2)`, not 0.
 

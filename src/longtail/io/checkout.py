@@ -33,7 +33,7 @@ class Checkout:
     repository: Path
 
     def apply(self, patch: str) -> None:
-        """Apply what the code had beyond its commit."""
+        """Apply the uncommitted changes that the code had."""
         if patch:
             _git(self.root, "apply", "--whitespace=nowarn", "-", text=patch)
 
@@ -44,7 +44,7 @@ class Checkout:
         (self.root / "params.yaml").write_text(text, encoding="utf-8")
 
     def fetch_data(self, lock: str | None) -> bool:
-        """Fetch images and split as `dvc.lock` names them; False if DVC has them no more.
+        """Fetch images and split as `dvc.lock` names them; False if DVC no longer has them.
 
         They come from the repository's DVC cache, else from the remote of its configuration.
         """

@@ -1,4 +1,4 @@
-"""Tracking databases: a local file, which is opened by one at a time, or that of a server."""
+"""Tracking databases: a local file, opened by one process at a time, or a server's."""
 
 import fcntl
 import os

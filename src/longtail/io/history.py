@@ -1,9 +1,9 @@
-"""The history of a model's champions in MLflow: one entry a promotion or rollback, written once.
+"""The history of a model's champions in MLflow: an entry per promotion or rollback, written once.
 
 MLflow has no compare-and-set: of two processes that set an alias, the later wins and neither is
 told. What it does have is that a run's parameter keeps its first value (a unique key of its
 database), and that an experiment's name is given once. So the history is a run whose parameters are
-`0001`, `0002` ...: whoever writes number n has made the n-th change, whoever comes second is
+`0001`, `0002` ...: whoever writes number n first has made the n-th change, a second writer is
 refused. An experiment named after the model says, from its creation on, which run that is.
 """
 

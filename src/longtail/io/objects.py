@@ -1,4 +1,4 @@
-"""Ranges of objects in an S3 store, read by pyarrow's own client: what trains needs no boto3."""
+"""Ranges of objects in an S3 store, read by pyarrow's own client: so training needs no boto3."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A registered model as ONNX, checked against torch before the file is there."""
+"""A registered model as ONNX, checked against torch before the file is written."""
 
 import json
 import warnings

@@ -1,7 +1,7 @@
 """Where a registered model comes from, as files of its run: enough to make it again.
 
 `provenance/params.yaml` has every parameter, `dvc.lock` what DVC knew of the data and of each
-stage, `uncommitted.patch` what the code had beyond its commit, `environment.json` the versions of
+stage, `uncommitted.patch` the uncommitted changes of the code, `environment.json` the versions of
 packages and the machine. What was unknown has no file.
 """
 

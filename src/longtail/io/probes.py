@@ -1,4 +1,4 @@
-"""Does what the flow talks to answer? Each probe is quick, changes nothing, and says what to do."""
+"""Probes of the services that the flow uses: quick, without changes, with advice on failures."""
 
 import http.client
 import sqlite3

@@ -1,4 +1,4 @@
-"""The encoded images of an artifact, by shard and row, whether its shards lie in it or far away."""
+"""The encoded images of an artifact, by shard and row, whether its shards are local or not."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor

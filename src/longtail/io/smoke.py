@@ -1,7 +1,7 @@
-"""The smoke test of a registered model: does what the registry hands out do what was evaluated?
+"""The smoke test of a registered model: does the registered artifact give the evaluated logits?
 
 The artifact is loaded from the registry in a fresh process that refuses pickles. On the images that
-`evaluate` held for this its logits must be those that were evaluated then.
+`evaluate` put aside for this test its logits must be those of the evaluation.
 """
 
 import json
@@ -46,7 +46,7 @@ def check(tracker: Tracker, version: registry.Version, *, tolerance: float) -> S
 
     Raises:
         Unreachable: the artifact could not be fetched, and trying again may help.
-        LongtailError: it gives other logits, does not load, or has nothing to be checked by.
+        LongtailError: it gives other logits, does not load, or has no images to be checked with.
     """
     title = f"{version.name} version {version.version}"
     if HELD not in version.tags or not version.run_id:

@@ -1,1 +1,1 @@
-"""Losses for long-tailed classes: one value a sample; the caller weighs and averages."""
+"""Losses for long-tailed classes: one value per sample; the caller weights and averages."""

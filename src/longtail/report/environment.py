@@ -1,4 +1,4 @@
-"""The templates of all pages, in which a name that is not given is an error."""
+"""The templates of all pages; a name that a template is not given is an error."""
 
 import re
 

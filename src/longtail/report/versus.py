@@ -20,8 +20,8 @@ class GroupChange:
     Attributes:
         change: candidate minus champion.
         change_interval: at the level of the report, as the gate would compute it for one group.
-        only_candidate: images that the candidate alone has right.
-        only_champion: images that the champion alone has right.
+        only_candidate: images that only the candidate has right.
+        only_champion: images that only the champion has right.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Where labelled images come from: one module a kind of source, one table that finds it."""
+"""Where labelled images come from: one module per kind of source, one table that finds it."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,1 +1,1 @@
-"""One file a step: files in, files out."""
+"""The steps, one module each: files in, files out. Beside them, parts of steps and of commands."""

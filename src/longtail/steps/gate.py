@@ -1,4 +1,4 @@
-"""gate: hold the evaluated candidate against fixed bounds and against the champion."""
+"""gate: compare the evaluated candidate with fixed bounds and with the champion."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +25,7 @@ _DECIDE = (
 def gate(config: GateConfig, *, evaluation: Path, champion: Path, out: Path) -> None:
     """Write `verdict.json`: promote, hold or reject, each check with interval, bound and reason.
 
-    Every number is computed from the predictions of both models; those of a report are not read.
+    Every number is computed from the predictions of both models, none is taken from a report.
 
     Raises:
         LongtailError: a bound names a group that the split lacks, or asks for super-classes where

@@ -27,10 +27,10 @@ _NAMED_OFFENDERS = 5
 def ingest(config: IngestConfig, *, source: Path, out: Path) -> None:
     """Write the `Images` artifact of the source that `source` identifies.
 
-    No image is changed and none is dropped in silence: all are looked at, and bad ones stop the
-    step with one error, or are listed in the quarantine table (`on_bad_image`). Memory does not
-    grow with the number of images. What was fetched from a bucket stays beside `out` until the
-    step has succeeded, so that it continues where it was killed.
+    No image is changed or dropped silently: all are checked, and bad ones stop the step with one
+    error, or are listed in the quarantine table (`on_bad_image`). Memory does not grow with the
+    number of images. Files fetched from a bucket stay beside `out` until the step has succeeded, so
+    that a killed step continues where it was.
 
     Args:
         source: the fingerprint that `fingerprint` wrote.

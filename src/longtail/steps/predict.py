@@ -52,9 +52,9 @@ def predict(
     estimate: bool = False,
     trained_balanced: bool | None = None,
 ) -> Summary:
-    """Write a Parquet file with one row an image, `ANSWERS_SCHEMA`, in order of the paths.
+    """Write a Parquet file with one row per image, `ANSWERS_SCHEMA`, in order of the paths.
 
-    What is no image has a reason in the column `error` and nothing else. Memory does not grow with
+    A file that is no image has only a reason, in the column `error`. Memory does not grow with
     the number of images, but with `estimate` by 12 bytes for each image and class. What was fetched
     from a bucket stays beside `out` until all is done.
 

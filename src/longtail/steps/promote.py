@@ -1,4 +1,4 @@
-"""The champion changed by hand: verdict asked, artifact checked, who and why recorded."""
+"""Change the champion by hand: check the verdict and the artifact, record who and why."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
-"""register: log the judged candidate to MLflow, and put it into the registry if the gate lets it.
+"""register: log the judged candidate to MLflow, and register it unless the gate rejected it.
 
-Running it again for the same candidate and verdict finds what an earlier call has left, wherever
-that was cut off: first the run is finished, then the version is made, then the aliases are set.
+Running it again for the same candidate and verdict goes on wherever an earlier call was cut off:
+first the run is finished, then the version is made, then the aliases are set.
 """
 
 import logging
@@ -79,8 +79,8 @@ def register(
         keep_rejected: make a version of a rejected candidate too, without any alias.
 
     Raises:
-        LongtailError: the verdict is on another candidate, the champion is another than the gate
-            knew, the registered artifact does not do what was evaluated, or MLflow refuses.
+        LongtailError: the verdict is on another candidate, the champion is not the one that the
+            gate knew, the registered artifact does not do what was evaluated, or MLflow refuses.
         Unreachable: MLflow, or the store of its artifacts, did not answer.
     """
     inputs = Inputs(

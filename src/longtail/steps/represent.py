@@ -81,7 +81,7 @@ def training_key(config: RepresentConfig, *, train: Path, val: Path, profile: Pa
 
 
 def first_weights(config: RepresentConfig) -> str | None:
-    """Return null, `hub`, or the SHA-256 of a local file: another one may get its name."""
+    """Return None, `hub`, or the SHA-256 of a local file, whose name may get other content."""
     name = config.pretrained
     if name is None or name == "hub":
         return name

@@ -1,4 +1,4 @@
-"""Images of a storage through a model, batch by batch."""
+"""Score images of a storage with a model, batch by batch."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ class Batch:
 def scored(
     predictor: Predictor, storage: Storage, paths: list[str], *, batch_size: int
 ) -> Iterator[Batch]:
-    """Yield what a model says of the images at `paths`, in order, `batch_size` at a time.
+    """Yield the scores of the images at `paths`, in order, `batch_size` at a time.
 
     They are read and decoded by threads, a bounded number ahead of the model.
     """

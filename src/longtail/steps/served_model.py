@@ -49,8 +49,8 @@ def served_model(
 
 
 def _follows_counts(chosen: str, description: dict[str, Any]) -> bool:
-    """Whether the class distribution of the training images is in the probabilities.
+    """Whether the probabilities contain the class distribution of the training images.
 
-    It is after training without balancing; all that comes after works to take it out.
+    They do after training without balancing; all later methods work to take it out.
     """
     return bool(description["follows_counts"]) and chosen == "stage1"

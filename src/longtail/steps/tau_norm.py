@@ -1,4 +1,4 @@
-"""Post-hoc tau-normalisation of both heads; val chooses tau, and which variant goes on."""
+"""Post-hoc tau-normalisation of both heads; val chooses tau and the variant."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,10 +45,10 @@ class Val:
 def tau_norm(
     config: TauNormConfig, *, features: Path, representation: Path, classifier: Path, out: Path
 ) -> None:
-    """Write `TauNorm`: the untouched heads, their normalised forms, the curves and the choice.
+    """Write `TauNorm`: the unchanged heads, their normalised forms, the curves and the choice.
 
     Ties go to the earlier variant and the smaller tau. A head that is not linear has no normalised
-    form. The heads of a sweep go along to be measured; the best of them is stage 2 already.
+    form. The heads of a sweep are included to be measured; the best of them is stage 2 already.
     """
     views, labels = read_features(Features(features), "val")
     val = Val(views[0], labels)

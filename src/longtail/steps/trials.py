@@ -1,4 +1,4 @@
-"""An Optuna study in an SQLite file: trial after trial, and after a kill as if there was none."""
+"""An Optuna study in an SQLite file, trial after trial; a kill does not change its result."""
 
 import fcntl
 import logging

@@ -1,4 +1,4 @@
-"""Read what the rules look at, and say what is missing or unreadable instead of failing on it."""
+"""Read the tables for the rules, and report what is missing or unreadable instead of failing."""
 
 from dataclasses import dataclass
 from pathlib import Path
