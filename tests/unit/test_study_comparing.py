@@ -65,6 +65,33 @@ def test_nothing_changed_is_called_a_difference_one_time_in_twenty(sizes):
     assert wrong / trials < 0.07
 
 
+@pytest.mark.parametrize("spread", [0.02, 0.1])
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_methods_that_differ_by_their_seeds_alone_are_called_different_one_time_in_twenty(
+    seeds, spread
+):
+    """Some seeds are better than others, by `spread`; of few, that is hardly known from them."""
+    rng = np.random.default_rng(4)
+    labels = np.arange(400) % 4
+    trials = 1000
+
+    def method() -> np.ndarray:
+        return rng.random((seeds, 400)) < rng.normal(0.5, spread, (seeds, 1))
+
+    wrong = sum(compare(method(), method(), labels).p < 0.05 for _ in range(trials))
+    assert wrong / trials < 0.07
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 4])
+def test_p_is_the_level_whose_interval_ends_at_no_difference(seeds):
+    rng = np.random.default_rng(5)
+    ours, theirs = rng.random((2, seeds, 300)) < [[[0.75]], [[0.60]]]
+    found = compare(ours, theirs, np.arange(300) % 3)
+    assert 1e-9 < found.p < 0.9
+    touching = compare(ours, theirs, np.arange(300) % 3, confidence=1 - found.p)
+    assert min(map(abs, touching.interval)) == pytest.approx(0.0, abs=1e-9)
+
+
 def test_holm_is_that_of_statsmodels():
     p = np.random.default_rng(2).random(20) ** 3
     assert holm(list(p)) == pytest.approx(multipletests(p, method="holm")[1])

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
+from scipy.optimize import brentq
+from scipy.special import stdtrit
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+SMALLEST_P = 1e-30  # what is below counts as 0
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,13 @@ def compare(
 ) -> Difference:
     """Compare two methods on the same test images, `[S, N]` right or wrong for the same seeds.
 
-    The variance is that of a mean of class means of the differences averaged over seeds, images
-    drawn class by class, plus the variance of the difference over seeds, divided by their number.
-    The part of the seeds is in the first term too, image by image, so the interval is if anything
-    too wide. Degrees of freedom are Welch and Satterthwaite's.
+    The variance of the images is that of a mean of class means of the differences averaged over
+    seeds, images drawn class by class, with Welch and Satterthwaite's degrees of freedom; that of
+    the seeds is the differences' over them, with `S - 1`. The margin is the root of the sum of
+    squares of both margins (Howe, JASA 69, 1974), and p the level at which it reaches the
+    difference. Degrees of freedom joined over both would be too confident of two or three seeds:
+    their variance may well come out near 0. The part of the seeds is in that of the images too,
+    image by image, so the interval is if anything too wide.
 
     Args:
         labels: `[N]`; classes without images do not count.
@@ -47,19 +52,36 @@ def compare(
     sizes = np.bincount(position)
     weights = 1 / (len(classes) * sizes[position])  # of an image, [N]
     by_seed = difference @ weights
-    parts, freedoms = _class_variances(difference.mean(axis=0), position, sizes)
     seeds = len(by_seed)
-    if seeds > 1:
-        parts = np.append(parts, np.var(by_seed, ddof=1) / seeds)
-        freedoms = np.append(freedoms, seeds - 1)
-    variance = float(parts.sum())
     value = float(by_seed.mean())
-    if variance == 0:  # every class answers alike: what they say of other images is not known
+    parts, freedoms = _class_variances(difference.mean(axis=0), position, sizes)
+    images = float(parts.sum())
+    known = [(images, images**2 / float((parts**2 / freedoms).sum()))] if images else []
+    if seeds > 1 and (spread := float(np.var(by_seed, ddof=1))):
+        known.append((spread / seeds, seeds - 1.0))
+    if not known:  # every class answers alike: what they say of other images is not known
         return Difference(value, (value, value) if value == 0 else (-1.0, 1.0), 1.0, seeds)
-    reference = t(variance**2 / float((parts**2 / freedoms).sum()))
-    margin = float(reference.ppf((1 + confidence) / 2)) * variance**0.5
-    p = float(2 * reference.sf(abs(value) / variance**0.5))
+    variances, joint = np.array(known).T
+    margin = _margin(1 - confidence, variances, joint)
+    p = _p_value(abs(value), variances, joint)
     return Difference(value, (value - margin, value + margin), p, seeds)
+
+
+def _margin(level: float, variances: Floats, freedoms: Floats) -> float:
+    """What a sum of independent parts is beyond, on either side, with probability `level`."""
+    return float(np.linalg.norm(stdtrit(freedoms, level / 2) * np.sqrt(variances)))
+
+
+def _p_value(reached: float, variances: Floats, freedoms: Floats) -> float:
+    """The level whose margin is `reached`."""
+
+    def above(log_level: float) -> float:
+        return _margin(float(np.exp(log_level)), variances, freedoms) - reached
+
+    lowest = float(np.log(SMALLEST_P))
+    if above(lowest) <= 0:
+        return 0.0
+    return 1.0 if above(0.0) >= 0 else float(np.exp(brentq(above, lowest, 0.0)))
 
 
 def _class_variances(
