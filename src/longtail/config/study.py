@@ -56,6 +56,8 @@ class StudyConfig(Section):
         for name in variants or []:
             if name not in VARIANTS:
                 raise ValueError(f"no variant is called {name}{nearest(name, list(VARIANTS))}")
+        if len(set(variants or [])) < len(variants or []):
+            raise ValueError(f"variants {variants} name one twice; leave one out")
         return variants
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """From a study file to its cells: the parameters of each, checked before anything runs."""
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,12 @@ def read_study(path: Path) -> StudyConfig:
     """Read a study file; `base` is taken relative to it.
 
     Raises:
-        LongtailError: it is no YAML mapping, says what no study says, or names a published number
-            that is not known or belongs to no row.
+        LongtailError: it is no YAML mapping, says what no study says, has two rows of one name, or
+            names a published number that is not known or belongs to no row.
     """
     config = parse(StudyConfig, read_mapping(path, fix="name the file of a study"), where=str(path))
     published_rows(list(config.published.values()), where=f"{path}, published")
-    _require_rows(config, where=f"{path}, published")
+    _require_rows(config, where=str(path))
     return config.model_copy(update={"base": path.parent / config.base})
 
 
@@ -62,13 +63,20 @@ def cells(config: StudyConfig) -> list[Cell]:
 
 
 def _require_rows(config: StudyConfig, *, where: str) -> None:
-    """Refuse published numbers of rows that the grid does not have."""
-    variants = [f" / {variant}" for variant in VARIANTS if variant != "stage1"]
+    """Refuse rows of one name, which would pass for seeds of one, and published numbers of none."""
     rows = [" / ".join(values) or BASE for values in itertools.product(*config.axes.values())]
-    known = [f"{row}{variant}" for row in rows for variant in ("", *variants)]
+    heads = [(row, variant) for row in rows for variant in VARIANTS]
+    for name, times in Counter([*rows, *(f"{row} / {head}" for row, head in heads)]).items():
+        if times > 1:
+            raise LongtailError(
+                f"{where}, axes: two rows would be called `{name}`; give a value another name"
+            )
+    known = [*rows, *(f"{row} / {head}" for row, head in heads if head != "stage1")]
     for label in config.published:
         if label not in known:
-            raise LongtailError(f"{where}: no row is called `{label}`{nearest(label, known)}")
+            raise LongtailError(
+                f"{where}, published: no row is called `{label}`{nearest(label, known)}"
+            )
 
 
 def _cell(config: StudyConfig, base: dict[str, Any], values: dict[str, str], seed: int) -> Cell:
