@@ -13,7 +13,7 @@ from longtail.config.split import SplitConfig
 from longtail.config.study import StudyConfig
 from longtail.files import write_json
 from longtail.metrics import balanced_accuracy_interval
-from longtail.report.study import markdown, plot_by_factor
+from longtail.report.study import markdown, page, plot_by_factor
 from longtail.study.grid import Cell
 from longtail.study.results import Result, Row
 from longtail.study.summary import summarise
@@ -86,6 +86,27 @@ def test_images_as_they_come_have_no_place_on_the_axis_of_imbalance_factors(
     found = row(tmp_path, "a", groups=("many", "few"), wrong=9)
     found.first.cell.params["split"] = SplitConfig(law=law)
     assert summarise(config, [found])["rows"][0]["imbalance_factor"] == factor
+
+
+@pytest.mark.parametrize(
+    ("beside", "lines"),
+    [
+        ({"validate.min_train_per_class": 2}, ["all", "all"]),
+        ({"represent.weight_decay": 0.01}, ["all", "IF 100"]),
+        ({"split.law": "step"}, ["all", "IF 100"]),
+    ],
+)
+def test_imbalance_factors_are_joined_by_a_line_where_nothing_else_differs(tmp_path, beside, lines):
+    factors = {"IF 10": 10.0, "IF 100": 100.0}
+    values = {name: {"split.imbalance_factor": factor} for name, factor in factors.items()}
+    values["IF 100"] |= beside
+    config = parse(StudyConfig, {"base": "base.yaml", "axes": {"method": values}}, where="s.yaml")
+    rows = [row(tmp_path, name, groups=("many", "few"), wrong=9) for name in factors]
+    for found, factor in zip(rows, factors.values(), strict=True):
+        found.first.cell.params["split"] = SplitConfig(imbalance_factor=factor)
+    summary = summarise(config, rows)
+    assert [entry["line"] for entry in summary["rows"]] == lines
+    assert ("Accuracy by imbalance factor" in page("x", summary)) is (lines == ["all", "all"])
 
 
 def test_of_many_lines_those_that_are_best_on_val_are_drawn():

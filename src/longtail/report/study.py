@@ -1,5 +1,6 @@
 """Pictures and page of a study; everything is in its summary, see `longtail.study.summary`."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,9 @@ def _pictures(summary: dict[str, Any]) -> dict[str, dict[str, str]]:
         "by-class": (plot_by_class, "Accuracy by rank of the class", BY_CLASS_NOTE),
         "by-factor": (plot_by_factor, "Accuracy by imbalance factor", BY_FACTOR_NOTE),
     }
-    if len({row["imbalance_factor"] for row in summary["rows"]} - {None}) < 2:
-        del plots["by-factor"]
+    points = {(row["line"], row["imbalance_factor"]) for row in summary["rows"]}
+    if max(Counter(line for line, factor in points if factor is not None).values(), default=0) < 2:
+        del plots["by-factor"]  # there is no line to draw
     return {
         key: {"title": title, "note": note, "svg": svg(plot(summary), name=key, description=title)}
         for key, (plot, title, note) in plots.items()

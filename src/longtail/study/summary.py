@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from longtail.config.split import SplitConfig
-from longtail.config.study import StudyConfig
+from longtail.config.study import Overrides, StudyConfig
 from longtail.metrics import balanced_accuracy_interval
 from longtail.report.published import published_rows
 from longtail.study.comparing import Difference, compare, holm
@@ -81,10 +81,16 @@ def _line(config: StudyConfig, row: Row) -> str:
     values = [
         name
         for axis, name in row.first.cell.values.items()
-        if "split.imbalance_factor" not in config.axes[axis][name]
+        if not _is_factor_alone(config.axes[axis][name])
     ]
     variant = row.first.variant
     return " / ".join([*values, *([variant] if variant != "stage1" else [])]) or "all"
+
+
+def _is_factor_alone(overrides: Overrides) -> bool:
+    """Whether a value sets the imbalance factor and nothing that changes the method or its data."""
+    others = overrides.keys() - {"split.imbalance_factor"}
+    return len(others) < len(overrides) and all(key.startswith("validate.") for key in others)
 
 
 def _mean(by_seed: list[float | None]) -> dict[str, Any]:
