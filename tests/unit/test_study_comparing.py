@@ -6,7 +6,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from longtail.report.study import pareto_front
-from longtail.study.comparing import compare, holm
+from longtail.study.comparing import compare, compare_together, holm
 
 
 def test_one_class_and_one_seed_is_the_paired_t_interval():
@@ -96,6 +96,18 @@ def test_holm_is_that_of_statsmodels():
     p = np.random.default_rng(2).random(20) ** 3
     assert holm(list(p)) == pytest.approx(multipletests(p, method="holm")[1])
     assert holm([]) == []
+
+
+def test_a_head_that_several_cells_share_counts_once_among_comparisons():
+    rng = np.random.default_rng(1)
+    labels = np.arange(2000) % 100
+    stage1, tau, stage2 = (rng.random((1, 2000)) < share for share in (0.40, 0.40, 0.43))
+    alone = [(stage2, stage1, labels), (tau, stage1, labels)]
+    again = [(head.copy(), stage1, labels) for head in (stage1, tau) for _ in range(4)]
+    found = compare_together(alone)
+    assert compare_together([*alone, *again])[:2] == found
+    single = [compare(*case).p for case in alone]
+    assert [difference.p for difference in found] == holm(single) != single
 
 
 def test_the_pareto_front_is_what_nothing_beats_in_both():

@@ -4,7 +4,7 @@ Two things vary: which images were drawn for the test, and the seed that a netwo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from scipy.special import stdtrit
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Case = tuple[Bools, Bools, NDArray[np.integer]]  # ours, theirs, labels, as `compare` takes them
 SMALLEST_P = 1e-30  # what is below counts as 0
 
 
@@ -65,6 +66,19 @@ def compare(
     margin = _margin(1 - confidence, variances, joint)
     p = _p_value(abs(value), variances, joint)
     return Difference(value, (value - margin, value + margin), p, seeds)
+
+
+def compare_together(cases: Sequence[Case]) -> list[Difference]:
+    """Compare each case; the p-values below a level hold together (`holm`).
+
+    Cells that share stage 1 share heads: a case that comes several times counts once, and a method
+    against itself not at all.
+    """
+    keys = [tuple(array.tobytes() for array in case) for case in cases]
+    found = {key: compare(*case) for key, case in zip(keys, cases, strict=True)}
+    tested = [key for key in found if key[0] != key[1]]
+    adjusted = dict(zip(tested, holm([found[key].p for key in tested]), strict=True))
+    return [replace(found[key], p=adjusted.get(key, 1.0)) for key in keys]
 
 
 def _margin(level: float, variances: Floats, freedoms: Floats) -> float:

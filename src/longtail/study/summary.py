@@ -10,7 +10,7 @@ from longtail.config.split import SplitConfig
 from longtail.config.study import Overrides, StudyConfig
 from longtail.metrics import balanced_accuracy_interval
 from longtail.report.published import published_rows
-from longtail.study.comparing import Difference, compare, holm
+from longtail.study.comparing import Case, compare, compare_together
 from longtail.study.results import ALL, Row
 
 LEVEL = 0.05
@@ -133,25 +133,25 @@ def _reference(config: StudyConfig, row: Row, rows: Sequence[Row]) -> Row | None
 def _differences(
     rows: Sequence[Row], references: Sequence[Row | None]
 ) -> list[dict[str, Any] | None]:
-    """Compare each row with its reference; p-values hold together over all of them (Holm)."""
-    found = [
-        None if reference is None else _compare(row, reference)
+    """Compare each row with its reference; p-values hold together over all of them."""
+    cases = [
+        None if reference is None else _case(row, reference)
         for row, reference in zip(rows, references, strict=True)
     ]
-    adjusted = iter(holm([difference.p for difference in found if difference is not None]))
+    found = iter(compare_together([case for case in cases if case is not None]))
     return [
         None
-        if difference is None or reference is None
-        else {**asdict(difference), "p": next(adjusted), "reference": reference.label}
-        for difference, reference in zip(found, references, strict=True)
+        if case is None or reference is None
+        else {**asdict(next(found)), "reference": reference.label}
+        for case, reference in zip(cases, references, strict=True)
     ]
 
 
-def _compare(row: Row, reference: Row) -> Difference | None:
+def _case(row: Row, reference: Row) -> Case | None:
     """By the seeds that both have; None on different test images."""
     digests = {r.first.report["test"]["digest"] for r in (row, reference)}
     seeds = [seed for seed in row.seeds if seed in reference.seeds]
     if len(digests) > 1 or not seeds:
         return None
     ours, theirs = (r.right[[r.seeds.index(seed) for seed in seeds]] for r in (row, reference))
-    return compare(ours, theirs, row.labels)
+    return ours, theirs, row.labels
