@@ -105,41 +105,9 @@ def report(
 @app.command()
 def advise(file: File, store: Store = DEFAULT_STORE) -> None:
     """Say which method to use and what it costs, from val only."""
-    from longtail.artifacts import Features, Split, TauNorm
-    from longtail.study import advice
+    from longtail.study.advice import advise_study
 
-    states = _states(file, store)
-    done = [state for state in states if state.name == "done"]
-    if not done:
-        raise LongtailError(f"no cell of {file} is done; `longtail study run {file}` runs them")
-    rows = list(dict.fromkeys(state.cell.row for state in done))
-    splits = {state.tasks["split"].out for state in done}
-    if len(splits) > 1:
-        raise LongtailError(
-            f"{file} has {len(splits)} splits, but a method is advised for one; leave the axis out"
-        )
-    shared = set.intersection(*({s.cell.seed for s in done if s.cell.row == row} for row in rows))
-    if not shared:
-        raise LongtailError(f"no seed of {file} is done for every method that is; run it on")
-    found = advice.over_seeds(
-        {
-            row: [
-                advice.candidates(
-                    f"{row} / ",
-                    features=Features(state.tasks["embed"].out),
-                    tau_norm=TauNorm(state.tasks["tau_norm"].out),
-                )
-                for state in done
-                if state.cell.row == row and state.cell.seed in shared
-            ]
-            for row in rows
-        }
-    )
-    labels = advice.val_labels(Features(done[0].tasks["embed"].out))
-    missing = {state.cell.row for state in states} - set(rows)
-    if missing:
-        typer.echo(f"Not done yet, so not considered: {', '.join(sorted(missing))}.")
-    for line in advice.advise(Split(splits.pop()), found, labels):
+    for line in advise_study(_states(file, store), file=file):
         typer.echo(line)
 
 
