@@ -16,9 +16,7 @@ from longtail.study.grid import Cell
 from longtail.study.results import rows
 from longtail.study.runner import State
 from longtail.study.summary import summarise
-from longtail.study.tasks import Task
-
-STEPS = ("represent", "embed", "classify", "tau_norm", "evaluate")
+from longtail.study.tasks import LEARNING, Task
 
 
 def gather(
@@ -64,4 +62,4 @@ def compare(described: str, outcomes: Sequence[Path], *, out: Path) -> dict[str,
 
 
 def _state(cell: Cell, outcome: Path) -> State:
-    return State(cell, "done", None, {step: Task(step, outcome / step) for step in STEPS})
+    return State(cell, "done", None, {step: Task(step, outcome / step) for step in LEARNING})

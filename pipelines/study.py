@@ -13,6 +13,7 @@ from longtail.config.resources import ResourcesConfig
 from longtail.config.study import StudyConfig
 from longtail.errors import LongtailError
 from longtail.study.grid import Cell, cells, read_study
+from longtail.study.tasks import LEARNING
 from pipelines.compiling import compiled
 from pipelines.flow import prepare, train
 from pipelines.parameters import plain, read_resources
@@ -20,7 +21,6 @@ from pipelines.pods import equip
 
 NAME = "longtail-study"
 SHARED = ("ingest", "split", "validate")
-OWN = ("represent", "embed", "classify", "tau_norm", "evaluate")
 
 
 def compiled_study(file: Path, params: Path, *, parallelism: int) -> str:
@@ -64,7 +64,7 @@ def build(file: Path, resources: ResourcesConfig, *, parallelism: int) -> BaseCo
             image_store=image_store,
         )
         with dsl.ParallelFor(grid, name="cells", parallelism=parallelism) as cell:
-            own = {name: getattr(cell, name) for name in OWN}
+            own = {name: getattr(cell, name) for name in LEARNING}
             model = train(own, resources, code_rev=code_rev, data=data)
             kept = outcome(
                 cell=cell.cell,
@@ -96,7 +96,7 @@ def _described(name: str, config: StudyConfig, grid: Sequence[Cell]) -> str:
 
 def _item(index: int, cell: Cell) -> dict[str, Any]:
     place = {"index": index, "name": cell.row, "seed": cell.seed}
-    return {"cell": place, **{name: plain(cell.params[name]) for name in OWN}}
+    return {"cell": place, **{name: plain(cell.params[name]) for name in LEARNING}}
 
 
 def _shared(file: Path, grid: Sequence[Cell]) -> dict[str, dict[str, Any]]:

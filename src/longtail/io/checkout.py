@@ -17,11 +17,12 @@ import yaml
 
 from longtail.errors import LongtailError
 from longtail.io import versioning
+from longtail.study.tasks import LEARNING
 
 IMAGES, SPLIT = Path("data/images"), Path("data/split")
 # What follows from images and split, up to what a version is judged by. The registry's side of the
 # flow (champion, gate, register) would look at today's registry.
-STAGES = ("validate", "represent", "embed", "classify", "tau_norm", "evaluate")
+STAGES = ("validate", *LEARNING)
 _CACHE_REMOTE = "their-cache"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from longtail.artifacts import Evaluation, Representation, TauNorm
 from longtail.errors import LongtailError
@@ -16,6 +17,7 @@ from longtail.report.material import multiply_adds
 from longtail.study.comparing import Bools
 from longtail.study.grid import Cell
 from longtail.study.runner import State
+from longtail.study.tasks import LEARNING
 
 ALL = "all"
 
@@ -73,7 +75,7 @@ class Row:
         return np.stack([_right(result) for result in self.results])
 
     @cached_property
-    def labels(self) -> "np.ndarray[Any, np.dtype[np.integer[Any]]]":
+    def labels(self) -> NDArray[np.integer]:
         """Labels `[N]` of the test images."""
         return np.asarray(_predictions(self.first)["label"])
 
@@ -147,14 +149,13 @@ def _results(state: State, variants: Sequence[str] | None) -> list[Result]:
 
 def _minutes(state: State) -> float | None:
     """Of the work itself: what one cell did for others counts for each of them."""
-    late = ("represent", "embed", "classify", "tau_norm", "evaluate")
-    files = [state.tasks[step].cost / f"{step}.json" for step in late]
+    files = [state.tasks[step].cost / f"{step}.json" for step in LEARNING]
     if not all(file.is_file() for file in files):
         return None
     return sum(float(read_json(file)["wall_seconds"]) for file in files) / 60
 
 
-def _right(result: Result) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+def _right(result: Result) -> Bools:
     table = _predictions(result)
     return np.asarray(table[f"{result.variant}_prediction"] == table["label"])
 
