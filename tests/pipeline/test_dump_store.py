@@ -91,6 +91,20 @@ def test_the_newest_whole_backups_stay(client, tmp_path):
     assert len(stored) == 4, "a half one goes when it is older than all that stay"
 
 
+def test_what_others_keep_at_the_place_stays(client, tmp_path):
+    """A bucket of its own, and a prefix that nobody else uses, is more than the page asks for."""
+    theirs = {
+        f"backups/{key}"
+        for key in ("2025/shop.dump", "0000/mlflow.dump", "shop/2026-01-01T02-00-00Z/mlflow.dump")
+    } | {"backups/2026-01-01T02-00-00Z/notes.txt"}
+    for key in theirs:
+        client.put_object(Bucket="bucket", Key=key, Body=b"theirs")
+    upload(client, "2026-01-01T02-00-00Z")
+    assert run("store", dumps(tmp_path / "dumps"), KEEP="1").returncode == 0
+    left = {e["Key"] for e in client.list_objects_v2(Bucket="bucket")["Contents"]}
+    assert theirs < left and "backups/2026-01-01T02-00-00Z/mlflow.dump" not in left
+
+
 def test_a_secret_names_another_store_than_that_of_the_cluster(client, tmp_path, monkeypatch):
     monkeypatch.setenv("OTHER_AWS_ENDPOINT_URL", os.environ["AWS_ENDPOINT_URL"])
     monkeypatch.setenv("OTHER_BACKUPS", "s3://bucket/elsewhere")

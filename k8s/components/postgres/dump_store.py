@@ -3,11 +3,13 @@
 `python dump_store.py store DIRECTORY` uploads its `*.dump` files under the time of now (UTC) and
 removes what is older than the newest `KEEP` times; `fetch DIRECTORY` downloads those of the time
 `BACKUP`, or of the newest if it is empty. A time counts if it has the dumps of both databases. The
-place is `BACKUPS`, as `s3://bucket/prefix`; boto3 finds endpoint and credentials in its own
-variables. A variable `OTHER_<name>`, from the Secret `backup-store`, takes the place of `<name>`.
+place is `BACKUPS`, as `s3://bucket/prefix`, where objects of any other name are left alone; boto3
+finds endpoint and credentials in its own variables. A variable `OTHER_<name>`, from the Secret
+`backup-store`, takes the place of `<name>`.
 """
 
 import os
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 import boto3
 
 DUMPS = {"mlflow.dump", "mlflow_auth.dump"}
+TIME = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ"
 OTHER = "OTHER_"
 
 
@@ -47,12 +50,14 @@ def fetch(client: Any, bucket: str, prefix: str, directory: Path, *, wanted: str
 
 
 def backups(client: Any, bucket: str, prefix: str) -> dict[str, list[str]]:
-    """Return the keys of every stored time."""
+    """Return the keys of every stored time, and none that `store` did not write."""
+    ours = re.compile(rf"{re.escape(prefix)}/({TIME})/(?:{'|'.join(map(re.escape, DUMPS))})")
     found: dict[str, list[str]] = {}
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
     for page in pages:
         for entry in page.get("Contents", []):
-            found.setdefault(entry["Key"].split("/")[-2], []).append(entry["Key"])
+            if match := ours.fullmatch(entry["Key"]):
+                found.setdefault(match[1], []).append(entry["Key"])
     return found
 
 
