@@ -10,25 +10,33 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+import pytest
 
 from tests.steps.radosgw import free_port
 
 USER, PASSWORD = "mlflow", "of-the-database"
+SUPERUSER = "postgres"
 
 
-def programs() -> Path | None:
-    """Return the directory of `initdb` and `postgres`, which Debian keeps off the path."""
+def programs() -> Path:
+    """Return the directory of `initdb` and `postgres`, which Debian keeps off the path, or skip."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if found:
         return found[-1].parent
     on_path = shutil.which("initdb")
-    return Path(on_path).parent if on_path else None
+    if on_path is None:
+        pytest.skip("no PostgreSQL: initdb not found; apt-get install postgresql")
+    return Path(on_path).parent
 
 
 class Postgres:
-    """A server that lives until `stop`; it refuses to run as root and then runs as `postgres`."""
+    """A server that lives until `stop`; it refuses to run as root and then runs as `postgres`.
 
-    def __init__(self, bin_directory: Path, *databases: str) -> None:
+    As on the cluster, its databases are those of a role that may do nothing else.
+    """
+
+    def __init__(self, *databases: str) -> None:
+        bin_directory = programs()
         # Not below pytest's own directories, which other users cannot enter.
         self._root = Path(tempfile.mkdtemp(prefix="postgres-"))
         self._port = free_port()
@@ -47,7 +55,7 @@ class Postgres:
                 "-D",
                 data,
                 "-U",
-                USER,
+                SUPERUSER,
                 "--no-sync",
                 "--auth=scram-sha-256",
                 f"--pwfile={password}",
@@ -86,6 +94,15 @@ class Postgres:
         """Return a database's address for SQLAlchemy."""
         return f"postgresql+psycopg2://{USER}:{PASSWORD}@127.0.0.1:{self._port}/{database}"
 
+    def variables(self) -> dict[str, str]:
+        """Return what libpq finds the server by."""
+        return {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self._port),
+            "PGUSER": USER,
+            "PGPASSWORD": PASSWORD,
+        }
+
     def stop(self) -> None:
         """End the server and remove its files."""
         self._process.kill()
@@ -96,8 +113,9 @@ class Postgres:
         connection = self._connect()
         connection.autocommit = True
         with connection.cursor() as cursor:
+            cursor.execute(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'")
             for database in databases:
-                cursor.execute(f'CREATE DATABASE "{database}"')
+                cursor.execute(f'CREATE DATABASE "{database}" OWNER {USER}')
         connection.close()
 
     def _connect(self) -> Any:
@@ -107,7 +125,7 @@ class Postgres:
                 return psycopg2.connect(
                     host="127.0.0.1",
                     port=self._port,
-                    user=USER,
+                    user=SUPERUSER,
                     password=PASSWORD,
                     dbname="postgres",
                 )

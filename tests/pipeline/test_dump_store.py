@@ -1,4 +1,4 @@
-"""The script that keeps dumps of MLflow's databases, run as its pods run it."""
+"""Dumps of MLflow's databases: the script that keeps them, and the commands of its pods."""
 
 import os
 import subprocess
@@ -9,11 +9,15 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 from moto.server import ThreadedMotoServer
 
+from tests.pipeline.kube_play import find
+from tests.pipeline.postgres import Postgres, programs
 from tests.pipeline.workspace import ROOT
 
-SCRIPT = ROOT / "k8s" / "components" / "postgres" / "dump_store.py"
+COMPONENT = ROOT / "k8s" / "components" / "postgres"
+SCRIPT = COMPONENT / "dump_store.py"
 BOTH = ("mlflow.dump", "mlflow_auth.dump")
 
 
@@ -113,3 +117,54 @@ def test_a_secret_names_another_store_than_that_of_the_cluster(client, tmp_path,
     assert not times(client) and len(times(client, "elsewhere")) == 1
     assert run("fetch", tmp_path / "out", **nowhere).returncode == 0
     assert (tmp_path / "out" / "mlflow_auth.dump").read_text() == "now"
+
+
+@pytest.fixture
+def database() -> Iterator[Postgres]:
+    server = Postgres("mlflow", "mlflow_auth")
+    yield server
+    server.stop()
+
+
+def in_shell(command: str, database: Postgres) -> str:
+    paths = f"{programs()}:{os.environ['PATH']}"
+    variables = {**os.environ, "PATH": paths, **database.variables()}
+    return subprocess.run(
+        ["sh", "-ec", command], env=variables, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def command_of(job: str, container: str, dumps: Path) -> str:
+    """A container's command, with a directory of this machine in the place of its volume."""
+    manifests = list(yaml.safe_load_all((COMPONENT / "backup.yaml").read_text()))
+    pod = find(manifests, "CronJob", job)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    [found] = [c for c in pod["initContainers"] + pod["containers"] if c["name"] == container]
+    assert found["command"][:2] == ["sh", "-ec"]
+    return found["command"][2].replace("/dumps", str(dumps))
+
+
+def test_a_backup_from_before_an_upgrade_takes_the_place_of_what_the_upgrade_made(
+    database, tmp_path
+):
+    """Tables that the dump does not know hold on to those that it brings back."""
+    before = "create table runs (id int primary key); insert into runs values (1)"
+    upgrade = "alter table runs add later int; create table metrics (run int references runs)"
+    in_shell(f'psql --quiet mlflow --command "{before}"', database)
+    in_shell(command_of("postgres-backup", "dump", tmp_path), database)
+    in_shell(f'psql --quiet mlflow --command "{upgrade}"', database)
+    in_shell(command_of("postgres-restore", "restore", tmp_path), database)
+    assert in_shell('psql -At mlflow -c "select * from runs" -c "\\d"', database).splitlines() == [
+        "1",
+        "public|runs|table|mlflow",
+    ]
+    in_shell(f'psql --quiet mlflow --command "{upgrade}"', database)
+
+
+def test_a_restore_that_fails_leaves_what_was_there(database, tmp_path):
+    in_shell('psql --quiet mlflow --command "create table runs (id int)"', database)
+    in_shell(command_of("postgres-backup", "dump", tmp_path), database)
+    whole = (tmp_path / "mlflow.dump").read_bytes()
+    (tmp_path / "mlflow.dump").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(subprocess.CalledProcessError):
+        in_shell(command_of("postgres-restore", "restore", tmp_path), database)
+    assert "runs" in in_shell("psql -At mlflow -c '\\d'", database)

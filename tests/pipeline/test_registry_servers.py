@@ -26,7 +26,7 @@ from longtail.io import catalogue
 from longtail.io.connection import Unreachable, connect
 from longtail.steps.promote import promote, rollback
 from tests.pipeline.mlflow_server import MlflowServer
-from tests.pipeline.postgres import Postgres, programs
+from tests.pipeline.postgres import Postgres
 from tests.steps import radosgw
 from tests.steps.promotion_race import race
 from tests.steps.registry_fixtures import (
@@ -69,10 +69,7 @@ def variables() -> Iterator[pytest.MonkeyPatch]:
 def servers(
     ceph: str, variables: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Servers]:
-    bin_directory = programs()
-    if bin_directory is None:
-        pytest.skip("no PostgreSQL: initdb not found; apt-get install postgresql")
-    database = Postgres(bin_directory, "mlflow", "auth")
+    database = Postgres("mlflow", "auth")
     variables.setenv("AWS_ACCESS_KEY_ID", radosgw.ACCESS_KEY)
     variables.setenv("AWS_SECRET_ACCESS_KEY", radosgw.SECRET_KEY)
     variables.setenv("MLFLOW_S3_ENDPOINT_URL", ceph)

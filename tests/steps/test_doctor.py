@@ -1,15 +1,9 @@
 """What `longtail doctor` says of the services around the flow."""
 
-import contextlib
-import os
-import pwd
 import re
-import shutil
 import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -19,7 +13,7 @@ import psycopg2
 import pytest
 
 from longtail.doctor import examine
-from tests.steps.radosgw import free_port
+from tests.pipeline.postgres import PASSWORD, Postgres
 from tests.steps.s3_server import BUCKET, S3Server
 
 
@@ -32,43 +26,20 @@ def finding(tmp_path: Path, name: str, params: str = "{}") -> tuple[bool, str]:
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
     """The URI of an empty database of a server that is there for these tests."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not programs:
-        pytest.skip("no PostgreSQL: /usr/lib/postgresql is empty; apt-get install postgresql")
-    owner = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name  # never root
-    root = Path(tempfile.mkdtemp(dir="/tmp"))
-    shutil.chown(root, owner)
-    data, port = str(root / "data"), free_port()
-    initdb = [programs[-1] / "initdb", "-D", data, "-U", "mlflow", "--auth=trust", "-N"]
-    subprocess.run(initdb, check=True, user=owner, capture_output=True, cwd=root)
-    command = [programs[-1] / "postgres", "-D", data, "-p", str(port), "-k", str(root)]
-    server = subprocess.Popen(command, user=owner, cwd=root, stderr=subprocess.DEVNULL)
-    try:
-        yield f"postgresql+psycopg2://mlflow:secret@127.0.0.1:{port}/postgres"
-    finally:
-        server.terminate()
-        server.wait()
-        shutil.rmtree(root)
-
-
-def connected(uri: str) -> "psycopg2.extensions.connection":
-    end = time.monotonic() + 60
-    while True:
-        try:
-            return psycopg2.connect(uri.replace("+psycopg2", ""))
-        except psycopg2.OperationalError:
-            assert time.monotonic() < end
-            time.sleep(0.1)
+    server = Postgres("mlflow")
+    yield server.uri("mlflow")
+    server.stop()
 
 
 def test_a_postgresql_database_is_looked_into(postgresql: str, tmp_path: Path) -> None:
     params = f"register: {{tracking_uri: '{postgresql}'}}"
-    with contextlib.closing(connected(postgresql)) as connection, connection.cursor() as cursor:
+    address = postgresql.replace("+psycopg2", "")
+    with closing(psycopg2.connect(address)) as connection, connection.cursor() as cursor:
         assert finding(tmp_path, "MLflow", params)[1].endswith("is empty; `register` will fill it")
         cursor.execute("CREATE TABLE model_versions AS SELECT generate_series(1, 2)")
         connection.commit()
     ok, text = finding(tmp_path, "MLflow", params)
-    assert ok and text.endswith("holds 2 model versions") and "secret" not in text
+    assert ok and text.endswith("holds 2 model versions") and PASSWORD not in text
 
 
 @pytest.mark.parametrize(
