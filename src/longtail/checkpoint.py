@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -41,10 +42,17 @@ def save_checkpoint(path: Path, *, key: str, state: TrainingState, tensors: dict
 
 
 def load_checkpoint(path: Path, *, key: str) -> tuple[TrainingState, dict[str, Any]] | None:
-    """Return state and tensors of a checkpoint of the same inputs and configuration, or None."""
+    """Return state and tensors of a checkpoint of the same inputs and configuration, or None.
+
+    One that cannot be parsed, as after a disk ran full or lost power, is none.
+    """
     if not path.is_file():
         return None
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (EOFError, RuntimeError, UnpicklingError) as error:
+        log.warning("%s is torn (%s); training starts anew", path, error)
+        return None
     if content["key"] != key:
         log.warning("%s is of other inputs or parameters; training starts anew", path)
         return None

@@ -97,7 +97,17 @@ def whole_file(out: Path) -> Iterator[Path]:
     with _scratch(out) as scratch:
         partial = scratch / f".{out.name}"
         yield partial
+        flush_to_disk(partial)
         partial.replace(out)
+
+
+def flush_to_disk(file: Path) -> None:
+    """Wait until the disk has a file's content; renamed before that, a power cut would empty it."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Sources in a bucket, on real S3 servers: order, faults, and going on after a kill."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -189,6 +190,19 @@ def test_a_killed_ingest_fetches_nothing_twice(s3: S3Server, tmp_path: Path) -> 
     assert len(s3.objects_read) == len(FILES) - 6
     assert sorted(stored_bytes(Images(tmp_path / "images"))) == sorted(FILES.values())
     assert not (tmp_path / ".images.download").exists()
+
+
+def test_copies_that_a_power_cut_has_torn_are_fetched_again(s3: S3Server, tmp_path: Path) -> None:
+    upload(s3, FILES)
+    config = IngestConfig.model_validate(
+        {"source": {"kind": "folder", "root": ROOT}, **options(s3, concurrency=2)}
+    )
+    kill_in_the_middle(s3, config, tmp_path, after=6)
+    copies = [path for path in (tmp_path / ".images.download").rglob("*") if path.is_file()]
+    for length, copy in zip((0, 0, 50), copies, strict=False):
+        os.truncate(copy, length)
+    ingest(config, source=tmp_path / "source.json", out=tmp_path / "images")
+    assert sorted(stored_bytes(Images(tmp_path / "images"))) == sorted(FILES.values())
 
 
 def test_what_changed_or_vanished_after_a_kill_is_not_taken_from_disk(

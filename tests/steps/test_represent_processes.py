@@ -55,6 +55,18 @@ def test_a_checkpoint_of_other_parameters_is_not_used(inputs, tmp_path):
     assert digests(tmp_path / "out") == digests(tmp_path / "expected")
 
 
+@pytest.mark.parametrize("length", [0, 1000])
+def test_a_checkpoint_that_a_power_cut_has_torn_is_not_used(inputs, tmp_path, caplog, length):
+    represent(config(epochs=1), **inputs, out=tmp_path / "expected")
+    torn = tmp_path / ".out.checkpoint" / "training.pt"
+    torn.parent.mkdir()
+    torch.save({"key": "another", "state": {}, "tensors": {"a": torch.ones(999)}}, torn)
+    os.truncate(torn, length)
+    represent(config(epochs=1), **inputs, out=tmp_path / "out")
+    assert "is torn" in caplog.text and not torn.parent.exists()
+    assert digests(tmp_path / "out") == digests(tmp_path / "expected")
+
+
 def test_two_processes_train_on_disjoint_shares_of_the_same_batches(inputs, tmp_path):
     alone, together = tmp_path / "alone", tmp_path / "together"
     worker = [WORKER, inputs["images"], inputs["train"].parent]

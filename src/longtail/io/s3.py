@@ -18,6 +18,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from longtail.config.ingest import S3Config
 from longtail.errors import LongtailError
+from longtail.files import flush_to_disk
 from longtail.imaging import BadImage
 from longtail.io.address import split_address
 from longtail.io.refusals import advice
@@ -34,7 +35,7 @@ class S3Storage:
 
     What is read is kept in `cache` under its key and ETag, so that an ingest that was killed does
     not fetch it again. A copy counts only after a listing of this run has shown the object with the
-    same ETag: of one that has changed, or is gone, no copy is used.
+    same ETag and size: of one that has changed, or is gone, no copy is used, nor one that is torn.
 
     Requests that fail, or are refused for load, are repeated with growing pauses, `max_attempts`
     in all, and so are answers that break off. Without credentials requests are anonymous, as public
@@ -62,7 +63,7 @@ class S3Storage:
             for item in page.get("Contents", ()):
                 path = item["Key"].removeprefix(self._prefix)
                 if path:
-                    self._confirm(path, item["ETag"])
+                    self._confirm(path, item["ETag"], item["Size"])
                     yield Entry(path, item["Size"], f"{item['Size']} {item['ETag']}")
 
     def read(self, path: str) -> bytes:
@@ -146,9 +147,9 @@ class S3Storage:
         key = hashlib.sha256(f"{self._bucket}/{self._prefix}{path}".encode()).hexdigest()
         return self._cache / key[:2] / key[2:]
 
-    def _confirm(self, path: str, etag: str) -> None:
+    def _confirm(self, path: str, etag: str, size: int) -> None:
         copy = self._directory(path) / _name(etag)
-        if copy.exists():
+        if copy.exists() and copy.stat().st_size == size:
             os.utime(copy, ns=(self._run, self._run))
 
     def _confirmed(self, path: str) -> Path | None:
@@ -163,6 +164,7 @@ class S3Storage:
         directory.mkdir(parents=True, exist_ok=True)
         partial = directory / f"{_PARTIAL}{threading.get_ident()}"
         write(partial)
+        flush_to_disk(partial)
         os.utime(partial, ns=(self._run, self._run))
         os.replace(partial, directory / _name(etag))
         return directory / _name(etag)
