@@ -21,8 +21,8 @@ from longtail.errors import LongtailError
 
 _PERMISSION = (
     "Put a token that may use it into a file (kubectl create token NAME -n NAMESPACE "
-    "--audience pipelines.kubeflow.org) and name the file in KF_PIPELINES_SA_TOKEN_PATH; rights "
-    "are given in the namespace that --namespace names"
+    "--audience pipelines.kubeflow.org --duration 24h) and name the file in "
+    "KF_PIPELINES_SA_TOKEN_PATH; rights are given in the namespace that --namespace names"
 )
 
 
@@ -50,8 +50,9 @@ class Endpoint:
 def connect(host: str | None, *, namespace: str | None = None) -> Endpoint:
     """Return a connection to `host`, or to KF_PIPELINES_ENDPOINT.
 
-    A token is read from the file that KF_PIPELINES_SA_TOKEN_PATH names, where that is set. Links
-    start at KF_PIPELINES_UI_ENDPOINT, else at the endpoint.
+    A token is read from the file that KF_PIPELINES_SA_TOKEN_PATH names, where that is set, and read
+    again for every request: runs take longer than tokens last. Links start at
+    KF_PIPELINES_UI_ENDPOINT, else at the endpoint.
 
     Raises:
         LongtailError: there is no endpoint, no answer, no permission, or no namespace although the
@@ -73,7 +74,7 @@ def connect(host: str | None, *, namespace: str | None = None) -> Endpoint:
         client = kfp.Client(
             host,
             namespace=namespace or "kubeflow",  # the client's word for none
-            existing_token=token,
+            credentials=_TokenFile() if token else None,
             ssl_ca_cert=os.environ.get("SSL_CERT_FILE"),
         )
     return Endpoint(client, namespace, os.environ.get("KF_PIPELINES_UI_ENDPOINT", host).rstrip("/"))
@@ -119,9 +120,18 @@ def _token() -> str | None:
     if not path:
         return None
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        token = Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise LongtailError(f"KF_PIPELINES_SA_TOKEN_PATH={path}: {error.strerror}") from None
+    if not token:  # for a moment, while kubectl writes a new one
+        raise NoAnswer(f"KF_PIPELINES_SA_TOKEN_PATH={path} is empty; put a token into it")
+    return token
+
+
+class _TokenFile:
+    def refresh_api_key_hook(self, config: kfp_server_api.Configuration) -> None:
+        """Give a request the token of now; see kfp's `TokenCredentialsBase`."""
+        config.api_key["authorization"] = _token()
 
 
 def _many_users(host: str, token: str | None) -> bool:

@@ -1,6 +1,7 @@
 """Submitting, scheduling and following runs through the real client, over HTTP."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,27 @@ def test_a_token_is_read_from_its_file(api, package, monkeypatch, tmp_path):
         submitted(api, package)
     (tmp_path / "token").write_text("secret\n")
     submitted(api, package)
+
+
+def test_a_token_that_is_renewed_while_a_run_is_waited_for(api, package, monkeypatch, tmp_path):
+    file, api.token = tmp_path / "token", "token-1"
+    file.write_text("token-1\n")
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(file))
+    run_id, told = submitted(api, package), []
+
+    def tell(now):
+        told.append(now.state)
+        if len(told) > 1:
+            return
+        api.token = "token-2"
+        file.write_text("")
+        threading.Timer(0.2, file.write_text, ["token-2\n"]).start()
+        api.become(run_id, "SUCCEEDED", nodes(package.spec))
+
+    api.become(run_id, "RUNNING", nodes(package.spec))
+    endpoint = connect(api.endpoint)
+    wait(endpoint, run_id, timeout_seconds=60, poll_seconds=0.05, tell=tell)
+    assert told == ["RUNNING", "SUCCEEDED"]
 
 
 def test_many_users_need_a_namespace_and_rights_in_it(api, package):
