@@ -110,15 +110,20 @@ def keep(name: str, content: Any) -> None:
 
 
 def records() -> dict[str, dict[str, Any]]:
-    """Return what was noted of this run, by step."""
+    """Return what was noted of this run, by step; nothing if the state cannot be read."""
     if not state():
         return {}
-    noted, found = open_state(state()), {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in noted.names(f"runs/{run_id()}/"):
-            file = Path(scratch) / "record.json"
-            noted.fetch(name, file)
-            found[name.rpartition("/")[2].removesuffix(".json")] = read_json(file)
+    found = {}
+    try:
+        noted = open_state(state())
+        with tempfile.TemporaryDirectory() as scratch:
+            for name in noted.names(f"runs/{run_id()}/"):
+                file = Path(scratch) / "record.json"
+                noted.fetch(name, file)
+                found[name.rpartition("/")[2].removesuffix(".json")] = read_json(file)
+    except (LongtailError, OSError) as error:
+        log.warning("what the steps noted cannot be read: %s", error)
+        return {}
     # Of an attempt before, if Kubeflow retries the run under its old name.
     found.pop(SUMMARY, None)
     return found

@@ -75,7 +75,7 @@ def _text(content: dict[str, Any]) -> str:
     if content["error"]:
         parts.append(content["error"].splitlines()[0])
     if not content["steps"]:
-        parts.append("set resources.state to see what each step did")
+        parts.append("no step's record is there: see resources.state")
         return "; ".join(parts)
     whats = {row["step"]: row["what"] for row in content["steps"]}
     if all(what == "cached" for step, what in whats.items() if step not in ALWAYS):

@@ -3,12 +3,15 @@
 import json
 import os
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from components import running, summing
+from components.summary import summary
 from longtail.errors import LongtailError
 from longtail.files import read_json
 
@@ -19,6 +22,27 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LONGTAIL_RUN", "r1")
     monkeypatch.setenv("LONGTAIL_GPUS", "2")
     return tmp_path / "state"
+
+
+@pytest.fixture
+def hook() -> Iterator[SimpleNamespace]:
+    """A webhook that takes one message."""
+    received = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/hook"
+    yield SimpleNamespace(url=url, received=received, close=server.server_close)
+    server.server_close()
 
 
 def test_a_step_that_ends_well_leaves_its_cost_and_what_it_adds(state):
@@ -55,6 +79,21 @@ def test_a_state_that_cannot_be_reached_costs_no_result(place, monkeypatch, capl
     with running.recorded("gate"):
         pass
     assert "was not noted" in caplog.text
+
+
+def test_a_state_that_cannot_be_read_keeps_no_failure_from_the_webhook(
+    monkeypatch, tmp_path, hook, caplog
+):
+    monkeypatch.setenv("LONGTAIL_STATE", "s3://bucket/state")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    monkeypatch.setenv("LONGTAIL_WEBHOOK", hook.url)
+    failed = SimpleNamespace(state="FAILED", error_message="ingest failed")
+    summary.python_func(failed, SimpleNamespace(path=str(tmp_path / "page.md")))
+    [message] = hook.received
+    assert "ingest failed" in message["text"] and "resources.state" in message["text"]
+    assert "cannot be read" in caplog.text and (tmp_path / "page.md").is_file()
 
 
 def test_the_costs_of_steps_that_have_ended_are_there_for_the_report(state):
@@ -101,25 +140,11 @@ def test_a_wrong_parameter_names_the_pipelines_parameter():
         running.section("embed", {"train_view": 2.0})
 
 
-def test_the_webhook_gets_the_summary_and_may_be_out_of_order(caplog):
-    received = []
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Hook)
-    threading.Thread(target=server.handle_request, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/hook"
-    summing.post(url, {"text": "done"})
-    server.server_close()
-    assert received == [{"text": "done"}]
-    summing.post(url, {"text": "again"})
+def test_the_webhook_gets_the_summary_and_may_be_out_of_order(hook, caplog):
+    summing.post(hook.url, {"text": "done"})
+    hook.close()
+    assert hook.received == [{"text": "done"}]
+    summing.post(hook.url, {"text": "again"})
     assert "did not take the summary: URLError" in caplog.text
 
 
