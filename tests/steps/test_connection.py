@@ -4,7 +4,10 @@ import os
 import sqlite3
 import time
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
+import boto3
 import pytest
 from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
@@ -92,6 +95,43 @@ def test_a_database_file_that_others_hold_locked_is_worth_waiting_for(tmp_path):
         other.execute("BEGIN EXCLUSIVE")
         with engine.connect() as connection:
             connection.execute(text("SELECT * FROM experiments"))
+
+
+@pytest.mark.parametrize(
+    ("code", "what_to_do"),
+    [
+        ("ExpiredToken", "get new ones"),
+        ("TokenRefreshRequired", "get new ones"),
+        ("InvalidToken", "get new credentials"),
+        ("RequestTimeTooSkewed", "set this machine's"),
+        ("AccessDenied", "keys that may write there"),
+    ],
+)
+def test_credentials_that_the_store_refuses_are_not_tried_again(tmp_path, code, what_to_do):
+    class Refusal(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = f"<Error><Code>{code}</Code><Message>No</Message></Error>".encode()
+            self.send_response(400)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+    with HTTPServer(("127.0.0.1", 0), Refusal) as server:
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        store = boto3.client(
+            "s3", endpoint_url=f"http://127.0.0.1:{server.server_port}", region_name="x", **keys
+        )
+        with (
+            pytest.raises(LongtailError, match=rf"refused .*{code}.*{what_to_do}$") as caught,
+            connect(f"sqlite:///{tmp_path}/mlflow.db"),
+        ):
+            store.get_object(Bucket="bucket", Key="key")
+        server.shutdown()
+    assert not isinstance(caught.value, Unreachable)
 
 
 @pytest.mark.parametrize("scheme", ["postgresql+pg8000", "mysql+oursql"])

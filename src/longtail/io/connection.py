@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from longtail.errors import LongtailError, masked
 from longtail.io.database import opening, require_answer
+from longtail.io.refusals import ADVICE
 
 # A fresh database, and an environment without pip, are announced with lines that look like trouble.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
@@ -42,7 +43,8 @@ _UNUSABLE_FILE = re.compile(r"sqlite3\.(Operational|Database)Error\) (?!.*locked
 _WRONG_PASSWORD = re.compile(r"authentication failed|no password supplied|Access denied for user")
 _S3_REFUSAL = re.compile(
     r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|Forbidden|\(40[13]\)|Unable to locate "
-    r"credentials|PartialCredentials"
+    r"credentials|PartialCredentials|ExpiredToken|InvalidToken|TokenRefreshRequired|"
+    r"RequestTimeTooSkewed"
 )
 
 
@@ -173,10 +175,14 @@ def _temporary(error: Exception, code: str | None, status: int | None, reason: s
 
 def store_failure(reason: str) -> LongtailError:
     """Return what to say of a failure of the store of artifacts, by its words."""
-    if _S3_REFUSAL.search(reason):
+    if refusal := _S3_REFUSAL.search(reason):
+        what_to_do = ADVICE.get(
+            refusal[0],
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or ~/.aws) to keys that may write "
+            "there",
+        )
         return LongtailError(
-            f"the store of MLflow's artifacts refused the credentials: {reason}; set "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or ~/.aws) to keys that may write there"
+            f"the store of MLflow's artifacts refused the credentials: {reason}. {what_to_do}"
         )
     if "NoSuchBucket" in reason:
         return LongtailError(

@@ -13,13 +13,16 @@ from botocore.exceptions import (
 )
 
 _KEYS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-_ADVICE = {
+_EXPIRED = "The credentials have expired: get new ones"
+ADVICE = {  # by the code of an answer
     "NoSuchBucket": "Check the bucket's name, or create it",
     "NoSuchKey": "There is no such object",
     "404": "There is no such object, or no such bucket",
     "InvalidAccessKeyId": f"The server does not know this key. {_KEYS}",
     "SignatureDoesNotMatch": f"The secret does not belong to the key. {_KEYS}",
-    "ExpiredToken": "The credentials have expired: get new ones",
+    "ExpiredToken": _EXPIRED,
+    "TokenRefreshRequired": _EXPIRED,
+    "InvalidToken": "The server does not know this session token: get new credentials",
     "RequestTimeTooSkewed": "The clocks differ: set this machine's",
     "PermanentRedirect": "The bucket is in another region: set AWS_REGION",
     "AuthorizationHeaderMalformed": "The bucket is in another region: set AWS_REGION",
@@ -46,7 +49,7 @@ def advice(error: BaseException, *, client: Any) -> str:
         return "The server is overloaded or broken: try again later"
     if client.meta.config.signature_version is UNSIGNED:
         return f"No credentials were found, so the requests were anonymous. {_KEYS}"
-    return _ADVICE.get(
+    return ADVICE.get(
         str(error.response["Error"]["Code"]),
         "Check the bucket's name and the rights of the credentials",
     )
