@@ -3,13 +3,15 @@
 import re
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from longtail.config.resources import CACHE
-from longtail.errors import LongtailError
+from longtail.errors import LongtailError, masked
 from pipelines.package import Package
 
-# MLflow's address that each pod has a place of its own for: a path, or its own port.
-_ON_A_POD = re.compile(r"sqlite|file:|[^:]*/|mlruns$|https?://(localhost|127\.|\[::1\])")
+# MLflow's address that each pod has a place of its own for: a path, or its own ports.
+_PATH = re.compile(r"sqlite|file:|[^:]*/|mlruns$", re.I)
+_ITSELF = re.compile(r"localhost|127\.[\d.]+|0\.0\.0\.0|::1?")
 
 
 def check_places(package: Package) -> None:
@@ -20,10 +22,10 @@ def check_places(package: Package) -> None:
     """
     sections = _sections(package)
     uri = str(sections.get("register", {}).get("tracking_uri", ""))
-    if _ON_A_POD.match(uri):
+    if _PATH.match(uri) or _ITSELF.fullmatch(_host(uri)):
         raise LongtailError(
-            f"register.tracking_uri is {uri}, of which a pod has its own, and the registry would "
-            "end with it; set the address of a server that pods reach, as "
+            f"register.tracking_uri is {masked(uri)}, of which a pod has its own, and the "
+            "registry would end with it; set the address of a server that pods reach, as "
             "http://mlflow.longtail:5000"
         )
     source = sections.get("ingest", {}).get("source", {})
@@ -40,6 +42,16 @@ def check_places(package: Package) -> None:
                 f"represent.pretrained is {weights}, a file of this machine that no pod has; set "
                 f"hub, or put it on the claim of resources.shard_cache, which pods have at {CACHE}"
             )
+
+
+def _host(uri: str) -> str:
+    try:
+        return urlsplit(uri).hostname or ""
+    except ValueError as error:
+        raise LongtailError(
+            f"register.tracking_uri is {masked(uri)}, which is no address ({error}); set "
+            "that of a server that pods reach, as http://mlflow.longtail:5000"
+        ) from None
 
 
 def _sections(package: Package) -> dict[str, dict[str, Any]]:

@@ -48,7 +48,7 @@ def source(kind: str, root: str) -> dict[str, Any]:
         ({"register": {"tracking_uri": "sqlite:////data/mlflow.db"}}, "register.tracking_uri is"),
         ({"register": {"tracking_uri": "./mlruns"}}, "register.tracking_uri is"),
         ({"register": {"tracking_uri": "file:///tmp/mlruns"}}, "register.tracking_uri is"),
-        ({"register": {"tracking_uri": "http://localhost:5000"}}, "register.tracking_uri is"),
+        ({"register": {"tracking_uri": "SQLite:///mlflow.db"}}, "register.tracking_uri is"),
         (source("folder", "photos"), "ingest.source.root is photos.*s3://bucket/prefix"),
         (source("folder", "/cached/photos"), "ingest.source.root is /cached/photos"),
         ({"represent": {"pretrained": "in1k.safetensors"}}, "represent.pretrained is in1k"),
@@ -57,6 +57,32 @@ def source(kind: str, root: str) -> dict[str, Any]:
 def test_what_only_this_machine_has_is_refused(package, changes, reason):
     with pytest.raises(LongtailError, match=reason):
         check_places(changed(package, changes))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://localhost:5000",
+        "https://LocalHost",
+        "http://me:secret@localhost:5000",
+        "http://0.0.0.0:5000",
+        "http://[::1]:5000",
+        "postgresql+psycopg2://mlflow:secret@localhost:5432/mlflow",
+        "mysql+pymysql://u:secret@127.0.0.1/m",
+        "http://[::1",
+    ],
+)
+def test_an_mlflow_of_this_machine_is_refused_whatever_it_speaks(package, uri):
+    with pytest.raises(LongtailError, match=r"register\.tracking_uri is .*pods reach") as refused:
+        check_places(changed(package, {"register": {"tracking_uri": uri}}))
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://localhost.example", "mysql+pymysql://localhost:x@db/m", "databricks"]
+)
+def test_an_mlflow_elsewhere_is_sent(package, uri):
+    check_places(changed(package, {"register": {"tracking_uri": uri}}))
 
 
 @pytest.mark.parametrize(
