@@ -46,24 +46,23 @@ def build(sections: Mapping[str, dict[str, Any]], resources: ResourcesConfig) ->
     ) -> None:
         at_the_end = on_cpu(steps.summary()).set_caching_options(False)
         with dsl.ExitHandler(at_the_end, name="flow"):
-            checked = steps.parameters(
-                ingest=ingest,
-                split=split,
-                validate=validate,
-                represent=represent,
-                embed=embed,
-                classify=classify,
-                tau_norm=tau_norm,
-                evaluate=evaluate,
-                gate=gate,
-                report=report,
-                register=register,
-                code_rev=code_rev,
-                git_commit=git_commit,
-            )
+            given = {
+                "ingest": ingest,
+                "split": split,
+                "validate": validate,
+                "represent": represent,
+                "embed": embed,
+                "classify": classify,
+                "tau_norm": tau_norm,
+                "evaluate": evaluate,
+                "gate": gate,
+                "report": report,
+                "register": register,
+            }
+            checked = steps.parameters(**given, code_rev=code_rev, git_commit=git_commit)
             on_cpu(checked)
             data = prepare(
-                {"ingest": ingest, "split": split, "validate": validate},
+                given,
                 resources,
                 code_rev=code_rev,
                 data_rev=data_rev,
@@ -71,14 +70,7 @@ def build(sections: Mapping[str, dict[str, Any]], resources: ResourcesConfig) ->
                 image_store=image_store,
                 after=(checked,),
             )
-            methods = {
-                "represent": represent,
-                "embed": embed,
-                "classify": classify,
-                "tau_norm": tau_norm,
-                "evaluate": evaluate,
-            }
-            model = train(methods, resources, code_rev=code_rev, data=data)
+            model = train(given, resources, code_rev=code_rev, data=data)
             evaluation = model.evaluation
             found = steps.incumbent(params=register, code_rev=code_rev, evaluation=evaluation)
             on_cpu(found, transient=True).set_caching_options(False)
