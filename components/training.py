@@ -45,18 +45,18 @@ def train(
 
 
 def _checkpoint(key: str) -> AbstractContextManager[Path | None]:
-    return mirrored(state(), f"checkpoints/{key[:32]}") if state() and key else nullcontext()
+    return mirrored(state(), f"checkpoints/{key[:32]}") if state() else nullcontext()
 
 
 def torchrun(
-    config: RepresentConfig, *, placed: Sequence[str], paths: dict[str, Path], key: str = ""
+    config: RepresentConfig, *, placed: Sequence[str], paths: dict[str, Path], key: str
 ) -> None:
     """Run the step under torchrun, and end this process with an error if it fails.
 
     Args:
         placed: torchrun's options for how many processes there are, and where; those that are
             missing come from its variables.
-        key: what the checkpoint is kept under in the state; empty: it is not.
+        key: what the checkpoint is kept under in the state, if there is one.
     """
     with tempfile.TemporaryDirectory() as scratch, _checkpoint(key) as checkpoint:
         options: dict[str, Any] = {**paths} | ({"checkpoint": checkpoint} if checkpoint else {})

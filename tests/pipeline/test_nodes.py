@@ -260,6 +260,7 @@ def test_two_nodes_train_what_two_processes_of_a_pod_train(inputs, launch, api, 
         config(),
         placed=("--standalone", "--nproc-per-node", "2"),
         paths={**inputs, "out": tmp_path / "pod"},
+        key="of-the-pod",
     )
     launch(paths={**inputs, "out": tmp_path / "nodes"})
     assert digests(tmp_path / "nodes") == digests(tmp_path / "pod")
