@@ -297,4 +297,7 @@ def test_what_cannot_be_published_is_refused(
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_backend)
     with pytest.raises(LongtailError, match=r"s3://nowhere/x at .*NoSuchBucket.*Check the bucket"):
         publish(local.root, url="s3://nowhere/x", out=out)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:9000")
+    with pytest.raises(LongtailError, match=r"s3://nowhere/x.*localhost.*Check AWS_ENDPOINT_URL"):
+        publish(local.root, url="s3://nowhere/x", out=out)
     assert not out.exists()

@@ -85,7 +85,7 @@ class _Store:
     def __init__(self, url: str, bucket: str) -> None:
         self.bucket = bucket
         self._url = url
-        self._client = s3_client(url, S3Config())
+        self._client = s3_client(url, S3Config(), settings="AWS_ENDPOINT_URL, AWS_DEFAULT_REGION")
 
     def put(self, file: Path, key: str) -> None:
         """Upload a file unless there is an object of its size; objects appear whole."""

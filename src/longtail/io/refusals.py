@@ -24,8 +24,8 @@ ADVICE = {  # by the code of an answer
     "TokenRefreshRequired": _EXPIRED,
     "InvalidToken": "The server does not know this session token: get new credentials",
     "RequestTimeTooSkewed": "The clocks differ: set this machine's",
-    "PermanentRedirect": "The bucket is in another region: set AWS_REGION",
-    "AuthorizationHeaderMalformed": "The bucket is in another region: set AWS_REGION",
+    "PermanentRedirect": "The bucket is in another region: set AWS_DEFAULT_REGION",
+    "AuthorizationHeaderMalformed": "The bucket is in another region: set AWS_DEFAULT_REGION",
 }
 
 

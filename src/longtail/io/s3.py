@@ -49,7 +49,7 @@ class S3Storage:
         self.concurrency = config.concurrency
         self._bucket, self._prefix = split_address(root)
         self._config = config
-        self._client = s3_client(root, config)
+        self._client = s3_client(root, config, settings="ingest.s3.endpoint_url, ingest.s3.region")
         self._cache = cache
         self._run = time.time_ns()  # the time that marks copies as confirmed by this run
 
@@ -174,8 +174,11 @@ def _name(etag: str) -> str:
     return hashlib.sha256(etag.encode()).hexdigest()
 
 
-def s3_client(root: str, config: S3Config) -> Any:
+def s3_client(root: str, config: S3Config, *, settings: str) -> Any:
     """Return a client of boto3; anonymous where there are no credentials.
+
+    Args:
+        settings: where the user sets endpoint and region, for what is said if they cannot be.
 
     Raises:
         LongtailError: the settings cannot be those of a client of `root`.
@@ -190,8 +193,8 @@ def s3_client(root: str, config: S3Config) -> Any:
         )
     except (BotoCoreError, ValueError) as error:  # half of the keys, no such profile, no URL
         raise LongtailError(
-            f"{root}: {error}. Check ingest.s3.endpoint_url, ingest.s3.region and the credentials "
-            "(AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"
+            f"{root}: {error}. Check {settings} and the credentials (AWS_ACCESS_KEY_ID with "
+            "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"
         ) from error
 
 
