@@ -107,6 +107,17 @@ def balanced_accuracy(predictions: ArrayLike, labels: ArrayLike, *, num_classes:
     return float((correct[images > 0] / images[images > 0]).mean())
 
 
+def val_scores(predictions: ArrayLike, labels: ArrayLike, *, num_classes: int) -> dict[str, float]:
+    """Return `val_accuracy` and `val_balanced_accuracy` of predictions `[N]` on val.
+
+    Raises:
+        ValueError: there are no images.
+    """
+    balanced = balanced_accuracy(predictions, labels, num_classes=num_classes)
+    accuracy = np.equal(np.asarray(predictions), np.asarray(labels)).mean()
+    return {"val_accuracy": float(accuracy), "val_balanced_accuracy": balanced}
+
+
 def wilson_interval(share: float, images: float, *, confidence: float) -> Interval:
     """Return Wilson's score interval of a binomial share.
 
@@ -223,7 +234,7 @@ def group_metrics(
 
 
 def _f1(outcome: Outcome, present: IntArray) -> dict[str, float]:
-    # Training imports this module for `balanced_accuracy` alone, where scikit-learn is not needed.
+    # Training imports this module for `val_scores` alone, where scikit-learn is not needed.
     from sklearn.metrics import f1_score
 
     return {

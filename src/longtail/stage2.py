@@ -14,7 +14,7 @@ from longtail.heads import Head, known_labels
 from longtail.losses.softmax import cross_entropy
 from longtail.losses.table import SampleLoss
 from longtail.losses.weights import effective_number_weights
-from longtail.metrics import balanced_accuracy
+from longtail.metrics import val_scores
 from longtail.sampling import epoch_order
 from longtail.schedules import cosine_factor
 
@@ -164,16 +164,12 @@ def project_rows(weight: Tensor, *, radius: float) -> Tensor:
 def val_metrics(head: Head, val: Labelled) -> dict[str, float]:
     """Return loss, accuracy and balanced accuracy of a head on the plain view of val."""
     logits = head.logits(val.features[0])
-    predictions = logits.max(dim=1).indices
     known = known_labels(logits, val.labels)
     return {
         "val_loss": F.cross_entropy(logits[known], val.labels[known]).item()
         if known.any()
         else 0.0,
-        "val_accuracy": (predictions == val.labels).double().mean().item(),
-        "val_balanced_accuracy": balanced_accuracy(
-            predictions.numpy(), val.labels.numpy(), num_classes=logits.shape[1]
-        ),
+        **val_scores(logits.max(dim=1).indices, val.labels, num_classes=logits.shape[1]),
     }
 
 

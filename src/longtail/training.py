@@ -25,7 +25,7 @@ from longtail.distributed import World
 from longtail.errors import LongtailError
 from longtail.losses.table import SampleLoss
 from longtail.losses.weights import Reduction
-from longtail.metrics import balanced_accuracy
+from longtail.metrics import val_scores
 from longtail.models import Network, freeze, normalize, rest
 from longtail.optimization import ascend, still_statistics
 from longtail.progress import progress
@@ -287,18 +287,12 @@ class Trainer:
             with self._autocast():
                 logits.append(network(inputs).float().cpu())
         scores = self.world.gather(torch.cat(logits))  # [N, C]
-        predictions = self._predict(scores)
         known = self.recipe.present[val.labels]
         device = self.world.device  # where the loss has its counts
         losses = self.recipe.loss(scores[known].to(device), val.labels[known].to(device))
         return {
             "val_loss": losses.mean().item(),
-            "val_accuracy": (predictions == val.labels).double().mean().item(),
-            "val_balanced_accuracy": balanced_accuracy(
-                predictions.numpy(),
-                val.labels.numpy(),
-                num_classes=self.recipe.num_classes,
-            ),
+            **val_scores(self._predict(scores), val.labels, num_classes=self.recipe.num_classes),
         }
 
     def _predict(self, logits: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from longtail.features import read_features
 from longtail.files import read_json, whole_directory, write_json
 from longtail.heads import Head
 from longtail.io.head_files import load_heads, save_heads
-from longtail.metrics import balanced_accuracy
+from longtail.metrics import val_scores
 from longtail.posthoc import fit_temperature, rejection_threshold, with_temperature
 from longtail.tau_norm import tau_curve, tau_grid, tau_normalize
 
@@ -30,16 +30,7 @@ class Val:
     def scores(self, head: Head) -> dict[str, float]:
         """Accuracy and balanced accuracy of a head."""
         predictions = head.logits(self.features).max(dim=1).indices
-        return self.scores_of(predictions, len(head.weight))
-
-    def scores_of(self, predictions: Tensor, num_classes: int) -> dict[str, float]:
-        """Accuracy and balanced accuracy of predictions `[N]`."""
-        return {
-            "val_accuracy": (predictions == self.labels).double().mean().item(),
-            "val_balanced_accuracy": balanced_accuracy(
-                predictions.numpy(), self.labels.numpy(), num_classes=num_classes
-            ),
-        }
+        return val_scores(predictions, self.labels, num_classes=len(head.weight))
 
 
 def tau_norm(
@@ -143,9 +134,12 @@ def _sweep(classifier: Classifier) -> dict[str, Head]:
 def _curve(config: TauNormConfig, name: str, head: Head, val: Val) -> list[dict[str, Any]]:
     given = config.stage1_tau if name == "stage1" else None
     taus = tau_grid(max_tau=config.max_tau, steps=config.steps) if given is None else [given]
+    prepared, classes = head.prepare(val.features), len(head.weight)
     return [
-        {"head": name, "tau": point.tau, **val.scores_of(point.predictions, len(head.weight))}
-        for point in tau_curve(
-            head.prepare(val.features), head.weight, taus=taus, absent=head.absent
-        )
+        {
+            "head": name,
+            "tau": point.tau,
+            **val_scores(point.predictions, val.labels, num_classes=classes),
+        }
+        for point in tau_curve(prepared, head.weight, taus=taus, absent=head.absent)
     ]

@@ -1,6 +1,5 @@
 """The second part of a search: tau for the head of the best trial, on the held-out images."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,7 @@ from longtail.data import ImageStore
 from longtail.extraction import FeatureExtractor
 from longtail.heads import ABSENT
 from longtail.io.head_files import load_heads
-from longtail.metrics import balanced_accuracy
+from longtail.metrics import val_scores
 from longtail.steps.trials import Row, rows, run
 from longtail.tau_norm import tau_normalize
 
@@ -40,29 +39,19 @@ def search_tau(
         return []
     features, labels = _features(images, table, representation, test_time_flip=test_time_flip)
     prepared = head.prepare(features)
-    judge = _judge(select_by, labels, classes=len(head.weight))
 
     def score(trial: optuna.Trial) -> float:
         tau = trial.suggest_float("tau", 0.0, MAX_TAU, step=TAU_STEP)
         logits = prepared @ tau_normalize(head.weight, tau=tau).T  # [N, C]
         if head.absent is not None:
             logits = logits.masked_fill(head.absent, ABSENT)
-        return judge(logits.max(dim=1).indices)
+        scores = val_scores(logits.max(dim=1).indices, labels, num_classes=len(head.weight))
+        return scores[f"val_{select_by}"]
 
     for tau in (0.0, 1.0):
         taus.enqueue_trial({"tau": tau}, skip_if_exists=True)
     run(taus, score, trials=trials, startup_trials=STARTUP_TRIALS, seed=seed)
     return rows(taus, "tau")
-
-
-def _judge(
-    select_by: Literal["balanced_accuracy", "accuracy"], labels: Tensor, *, classes: int
-) -> Callable[[Tensor], float]:
-    if select_by == "accuracy":
-        return lambda predictions: (predictions == labels).double().mean().item()
-    return lambda predictions: balanced_accuracy(
-        predictions.numpy(), labels.numpy(), num_classes=classes
-    )
 
 
 def _features(
