@@ -18,7 +18,8 @@ from longtail.data import ImageStore
 from longtail.errors import LongtailError
 from longtail.extraction import FeatureExtractor, load_backbone
 from longtail.files import file_digest, read_json, write_json
-from longtail.io.head_files import load_heads
+from longtail.heads import Head
+from longtail.io.head_files import load_heads, save_heads
 from longtail.models import normalize
 from longtail.steps.classify import classify
 from longtail.steps.embed import embed
@@ -270,6 +271,40 @@ def test_temperature_lowers_the_loss_and_moves_no_prediction(inputs, tmp_path):
         assert cooled.argmax(1).equal(plain.argmax(1))
         loss = F.cross_entropy
         assert loss(cooled, labels) <= loss(plain, labels) + 1e-6
+
+
+def test_the_choice_is_the_best_with_its_rejection(tmp_path):
+    """Stage 2 is the better one as it is; only stage 1 can tell what is of no class it has seen."""
+    kinds = ["sure", "torn", "far", "novel"]
+    as_stage1 = {"sure": [4, 0], "torn": [0, 1], "far": [0, 4], "novel": [0.1, 0]}
+    as_stage2 = {"sure": [2, 0], "torn": [1, 0], "far": [0, 2], "novel": [4, 0]}
+    labels = {"sure": 0, "torn": 0, "far": 1, "novel": 2}
+    rows = np.float32([as_stage1[kind] + as_stage2[kind] for kind in kinds for _ in range(5)])
+    features = Features(tmp_path / "features")
+    features.root.mkdir()
+    np.save(features.features("val"), rows[None])
+    np.save(features.labels("val"), np.repeat([labels[kind] for kind in kinds], 5))
+    write_json(features.description, {"test_time_flip": False})
+    representation, classifier = Representation(tmp_path / "one"), Classifier(tmp_path / "two")
+    for artifact, name, first in ((representation, "stage1", 0), (classifier, "stage2", 2)):
+        weight = torch.zeros(3, 4)
+        weight[0, first] = weight[1, first + 1] = 1.0
+        artifact.root.mkdir()
+        head = Head("linear", weight, absent=torch.tensor([False, False, True]))
+        save_heads(artifact.head, {name: head})
+    write_json(representation.description, {"classes": ["a", "b", "c"], "class_counts": [9, 9, 0]})
+    tau_norm(
+        TauNormConfig(reject_to="c"),
+        features=features.root,
+        representation=representation.root,
+        classifier=classifier.root,
+        out=tmp_path / "tau",
+    )
+    choice = read_json(TauNorm(tmp_path / "tau").choice)
+    scores = {name: row["val_balanced_accuracy"] for name, row in choice["variants"].items()}
+    assert scores["stage1"] == pytest.approx(5 / 6)  # "torn" is wrong, all else right
+    assert scores["stage2"] == pytest.approx(2 / 3)  # "novel" is surest of all
+    assert choice["chosen"] == "stage1"
 
 
 def test_a_given_tau_is_that_of_stage_1_alone(inputs, tmp_path):

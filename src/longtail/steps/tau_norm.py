@@ -38,8 +38,9 @@ def tau_norm(
 ) -> None:
     """Write `TauNorm`: the unchanged heads, their normalised forms, the curves and the choice.
 
-    Ties go to the earlier variant and the smaller tau. A head that is not linear has no normalised
-    form. The heads of a sweep are included to be measured; the best of them is stage 2 already.
+    Val judges the variants as they are written, with their rejection; tau is chosen before it. Ties
+    go to the earlier variant and the smaller tau. A head that is not linear has no normalised form.
+    The heads of a sweep are included to be measured; the best of them is stage 2 already.
     """
     views, labels = read_features(Features(features), "val")
     val = Val(views[0], labels)
@@ -48,7 +49,7 @@ def tau_norm(
         **load_heads(Classifier(classifier).head),
     }
     heads, variants, curve = _normalised(config, untouched, val)
-    chosen = max(heads, key=lambda name: float(variants[name][f"val_{config.select_by}"]))
+    candidates = list(heads)
     for name, head in _sweep(Classifier(classifier)).items():
         heads[name] = head
         variants[name] = {"tau": None, **val.scores(head)}
@@ -57,6 +58,7 @@ def tau_norm(
     if config.reject_to is not None:
         novel = _novel(config.reject_to, read_json(Representation(representation).description))
         _reject(heads, variants, val, novel=novel, false_rejections=config.false_rejections)
+    chosen = max(candidates, key=lambda name: float(variants[name][f"val_{config.select_by}"]))
     choice = {"chosen": chosen, "select_by": config.select_by, "variants": variants}
     with whole_directory(out) as directory:
         artifact = TauNorm(directory)
