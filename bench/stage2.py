@@ -108,7 +108,8 @@ def _artifacts(root: Path) -> tuple[Representation, Features]:
     representation, features = Representation(root / "representation"), Features(root / "features")
     _save_head(representation.root, representation.head, "stage1")
     counts = [max(5, round(500 * 0.01 ** (label / (CLASSES - 1)))) for label in range(CLASSES)]
-    description = {"classes": [*range(CLASSES)], "class_counts": counts, "keeps_prior": True}
+    said = {"keeps_prior": True, "follows_counts": True}
+    description = {"classes": [*range(CLASSES)], "class_counts": counts, **said}
     write_json(representation.description, description)
     features.root.mkdir()
     write_json(features.description, {"test_time_flip": False})

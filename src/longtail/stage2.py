@@ -48,13 +48,15 @@ class Fitted:
     """A stage-2 head, the epoch that val chose, and every epoch's numbers.
 
     Without epochs, as for class means, `best_epoch` is None and `history` empty. `tau` is what val
-    chose for a logit adjustment.
+    chose for a logit adjustment. `follows_counts`: whether its probabilities are, at least roughly,
+    for the shares of the training classes.
     """
 
     head: Head
     best_epoch: int | None
     history: list[dict[str, float]]
     tau: float | None = None
+    follows_counts: bool = False
 
 
 def crt(

@@ -225,6 +225,7 @@ def _choice() -> dict[str, Any]:
         "chosen": "stage2",
         "select_by": "balanced_accuracy",
         "test_time_flip": False,
+        "follow_counts": ["stage1"],
         "variants": {
             "stage1": {"tau": None, **score},
             "stage1_tau": {"tau": 0.7, **score},

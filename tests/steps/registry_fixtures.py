@@ -184,7 +184,8 @@ def write_models(root: Path) -> tuple[Path, Path]:
     write_json(representation.description, description)
     write_json(representation.history, [])
     save_heads(tau_norm.heads, model.heads)
-    write_json(tau_norm.choice, {"chosen": "stage2", "test_time_flip": False})
+    choice = {"chosen": "stage2", "test_time_flip": False, "follow_counts": ["stage1"]}
+    write_json(tau_norm.choice, choice)
     write_json(tau_norm.curve, [])
     return representation.root, tau_norm.root
 

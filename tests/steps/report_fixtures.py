@@ -256,7 +256,8 @@ def _write_models(inputs: dict[str, Path], *, image_size: int) -> None:
     write_json(representation.description, description)
     write_json(representation.history, _history(epochs=60, start=6.0))
     classifier = Classifier(inputs["classifier"])
-    write_json(classifier.description, {"method": "crt", "best_epoch": 4, "val": {}})
+    stage2 = {"method": "crt", "best_epoch": 4, "val": {}, "follows_counts": False}
+    write_json(classifier.description, stage2)
     write_json(classifier.history, _history(epochs=10, start=3.0))
     tau_norm = TauNorm(inputs["tau_norm"])
     curve = [
@@ -276,6 +277,7 @@ def _write_models(inputs: dict[str, Path], *, image_size: int) -> None:
             "chosen": CHOSEN,
             "select_by": "balanced_accuracy",
             "test_time_flip": False,
+            "follow_counts": ["stage1"],
             "variants": variants,
         },
     )

@@ -150,6 +150,18 @@ def test_members_of_other_splits_or_preprocessing_are_refused(data, members, tmp
         ensemble([members[0], other], average="logits", out=tmp_path / "out")
 
 
+@pytest.mark.parametrize("other", ["stage1", "stage2"])
+def test_it_follows_the_counts_if_all_of_its_members_do(members, tmp_path, other):
+    copies = [tmp_path / "a", tmp_path / "b"]
+    for models, copy, chosen in zip(members, copies, ["stage1", other], strict=True):
+        shutil.copytree(models, copy)
+        choice = TauNorm(copy / "tau_norm").choice
+        write_json(choice, {**read_json(choice), "chosen": chosen, "follow_counts": ["stage1"]})
+    ensemble(copies, average="probabilities", out=tmp_path / "out")
+    description = read_json(Representation(tmp_path / "out").description)
+    assert description["follows_counts"] == (other == "stage1")
+
+
 def test_class_means_are_refused(data, members, tmp_path):
     finish(data, members[0], method="ncm")
     choice = read_json(TauNorm(members[0] / "tau_norm").choice)

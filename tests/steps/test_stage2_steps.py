@@ -24,6 +24,7 @@ from longtail.models import normalize
 from longtail.steps.classify import classify
 from longtail.steps.embed import embed
 from longtail.steps.represent import represent
+from longtail.steps.served_model import served_model
 from longtail.steps.tau_norm import tau_norm
 from tests.steps.validate_fixtures import digits, write_artifacts
 
@@ -273,6 +274,39 @@ def test_temperature_lowers_the_loss_and_moves_no_prediction(inputs, tmp_path):
         assert loss(cooled, labels) <= loss(plain, labels) + 1e-6
 
 
+@pytest.mark.parametrize(
+    ("method", "variant", "follows"),
+    [
+        ({"method": "crt"}, "stage2", False),
+        ({"method": "crt", "sampler": "instance"}, "stage2", True),
+        ({"method": "crt", "sampler": "instance"}, "stage2_tau", False),
+        ({"method": "crt", "loss": {"name": "balanced_softmax"}}, "stage2", False),
+        ({"method": "lws", "sampler": "instance"}, "stage2", True),
+        ({"method": "bwlm"}, "stage2", False),
+        ({"method": "ncm"}, "stage2", False),
+        ({"method": "logit_adjustment", "adjustment_tau": 0.0}, "stage2", True),
+        ({"method": "logit_adjustment", "adjustment_tau": 1.0}, "stage2", False),
+        ({"method": "logit_adjustment", "adjustment_tau": 1.0}, "stage1", True),
+    ],
+    ids=str,
+)
+def test_the_prior_of_a_model_is_what_its_head_was_trained_for(
+    inputs, tmp_path, method, variant, follows
+):
+    stage2(inputs, tmp_path, **method)
+    representation = Representation(inputs["representation"])
+    description = read_json(representation.description)
+    classes = [
+        {"name": name, "group": "all", "train": count}
+        for name, count in zip(description["classes"], description["class_counts"], strict=True)
+    ]
+    _, facts, _ = served_model(
+        representation, TauNorm(tmp_path / "tau"), chosen=variant, classes=classes
+    )
+    shares = np.float64(description["class_counts"] if follows else [1] * len(classes))
+    assert facts.prior == pytest.approx(shares / shares.sum())
+
+
 def test_the_choice_is_the_best_with_its_rejection(tmp_path):
     """Stage 2 is the better one as it is; only stage 1 can tell what is of no class it has seen."""
     kinds = ["sure", "torn", "far", "novel"]
@@ -286,13 +320,14 @@ def test_the_choice_is_the_best_with_its_rejection(tmp_path):
     np.save(features.labels("val"), np.repeat([labels[kind] for kind in kinds], 5))
     write_json(features.description, {"test_time_flip": False})
     representation, classifier = Representation(tmp_path / "one"), Classifier(tmp_path / "two")
+    known = {"classes": ["a", "b", "c"], "class_counts": [9, 9, 0], "follows_counts": False}
     for artifact, name, first in ((representation, "stage1", 0), (classifier, "stage2", 2)):
         weight = torch.zeros(3, 4)
         weight[0, first] = weight[1, first + 1] = 1.0
         artifact.root.mkdir()
         head = Head("linear", weight, absent=torch.tensor([False, False, True]))
         save_heads(artifact.head, {name: head})
-    write_json(representation.description, {"classes": ["a", "b", "c"], "class_counts": [9, 9, 0]})
+        write_json(artifact.description, known)
     tau_norm(
         TauNormConfig(reject_to="c"),
         features=features.root,

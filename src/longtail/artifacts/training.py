@@ -68,7 +68,7 @@ class Classifier(Artifact):
 
     `val` is `{val_loss, val_accuracy, val_balanced_accuracy, tau?}`, with the tau that val chose
     for a logit adjustment. After a sweep, `method` is the one that val chose, and `sweep` has as
-    much of every method, or `{not_applicable: reason}`.
+    much of every method, or `{not_applicable: reason}`. `follows_counts` as in `Representation`.
     """
 
     head = file("head.safetensors")  # tensors of one head named `stage2`
@@ -81,10 +81,12 @@ class Classifier(Artifact):
 class TauNorm(Artifact):
     """All variants: `stage1`, `stage1_tau`, `stage2`, `stage2_tau`, and which one val chose.
 
-    `tau_norm.json`: `chosen` (variant), `select_by`, `test_time_flip`, and `variants`: name ->
-    `{tau, val_accuracy, val_balanced_accuracy, temperature?, threshold?}`, or
-    `{not_applicable: reason}` for a head whose rows cannot be normalised. `curve.json`: list of
-    `{head, tau, val_accuracy, val_balanced_accuracy}`.
+    `tau_norm.json`: `chosen` (variant), `select_by`, `test_time_flip`, `follow_counts` (names of
+    the variants whose probabilities are at least roughly for the shares of the training classes;
+    never a normalised one, whose bias and lengths are gone), and `variants`: name -> `{tau,
+    val_accuracy, val_balanced_accuracy, temperature?, threshold?}`, or `{not_applicable: reason}`
+    for a head whose rows cannot be normalised. `curve.json`: list of `{head, tau, val_accuracy,
+    val_balanced_accuracy}`.
     """
 
     heads = file("heads.safetensors")  # tensors of every applicable variant by name

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from longtail.artifacts import Classifier, Features, Representation
 from longtail.class_means import ncm
-from longtail.config.losses import BALANCED_LOSSES, SIGMOID_LOSSES, LossSection
+from longtail.config.losses import BALANCED_LOSSES, COUNTING_LOSSES, SIGMOID_LOSSES, LossSection
 from longtail.config.stage2 import ClassifyConfig
 from longtail.errors import LongtailError
 from longtail.features import read_features
@@ -66,6 +66,7 @@ def classify(config: ClassifyConfig, *, features: Path, representation: Path, ou
         "method": chosen,
         "best_epoch": fitted.best_epoch,
         "val": _judged(fitted, task),
+        "follows_counts": fitted.follows_counts,
     }
     with whole_directory(out) as directory:
         artifact = Classifier(directory)
@@ -124,20 +125,24 @@ def _retrained(task: Task, loss: LossSection, *, sampler: str) -> Fitted:
     if loss.name == "seql":  # which spares classes at random
         settings["generator"] = generator_at(task.config.seed, 1)
     sigmoid = loss.name in SIGMOID_LOSSES
-    return crt(
+    training = task.training(sampler)
+    fitted = crt(
         task.train,
         task.val,
         num_classes=task.num_classes,
-        training=task.training(sampler),
+        training=training,
         loss=loss_on_present(loss.name, class_counts=counts, **settings),
         bias_start=-math.log(max(1, task.num_classes - 1)) if sigmoid else None,
     )
+    counting = loss.name in COUNTING_LOSSES and training.sampler == "instance"
+    return replace(fitted, follows_counts=counting)
 
 
 def _lws(task: Task) -> Fitted:
     _need_linear(task, "lws")
     training = replace(task.training("class_balanced"), weight_decay=0.0)
-    return lws(task.stage1, task.train, task.val, training=training)
+    fitted = lws(task.stage1, task.train, task.val, training=training)
+    return replace(fitted, follows_counts=training.sampler == "instance")
 
 
 def _max_norm(task: Task) -> Fitted:
@@ -169,7 +174,7 @@ def _logit_adjustment(task: Task) -> Fitted:
     heads = [adjust_logits(task.stage1, counts, tau=tau) for tau in taus]
     scores = [val_metrics(head, task.val)["val_balanced_accuracy"] for head in heads]
     best = scores.index(max(scores))
-    return Fitted(heads[best], None, [], tau=taus[best])
+    return Fitted(heads[best], None, [], tau=taus[best], follows_counts=taus[best] == 0)
 
 
 def _need_linear(task: Task, method: str) -> None:

@@ -28,6 +28,7 @@ class Member:
     representation: Representation
     description: dict[str, Any]
     head: Head
+    follows_counts: bool
 
 
 def ensemble(members: list[Path], *, average: Average, out: Path) -> None:
@@ -72,14 +73,16 @@ def _read(root: Path) -> Member:
     description = read_json(representation.description)
     if description["backbone"] == ENSEMBLE:
         raise LongtailError(f"{root} is an ensemble; name its members instead")
-    chosen = read_json(tau_norm.choice)["chosen"]
+    choice = read_json(tau_norm.choice)
+    chosen = choice["chosen"]
     head = load_heads(tau_norm.heads)[chosen]
     if head.kind != "linear" or head.hidden_weight is not None or head.rejects_to is not None:
         raise LongtailError(
             f"{root}: the chosen head {chosen} is {head.kind}, or has a hidden layer or a "
             "rejection; an ensemble averages plain linear heads: choose another classify.method"
         )
-    return Member(root, representation, description, head)
+    follows_counts = chosen in choice["follow_counts"]
+    return Member(root, representation, description, head, follows_counts)
 
 
 def _require_same(first: Member, other: Member) -> None:
@@ -132,7 +135,7 @@ def _describe(members: list[Member], head: Head, average: Average) -> dict[str, 
         # Post-hoc methods ask what the head was trained with: of several, no single loss.
         "loss": ENSEMBLE,
         "keeps_prior": False,
-        "follows_counts": False,
+        "follows_counts": all(member.follows_counts for member in members),
         "sampler": ENSEMBLE,
         "epochs": sum(description["epochs"] for description in descriptions),
         "best_epoch": None,

@@ -23,8 +23,8 @@ def served_model(
     Args:
         chosen: the variant. classes: by label, as `report.json` of an evaluation has them.
     """
-    flip = read_json(tau_norm.choice)["test_time_flip"]
-    backbone, description = load_backbone(representation, test_time_flip=flip)
+    choice = read_json(tau_norm.choice)
+    backbone, description = load_backbone(representation, test_time_flip=choice["test_time_flip"])
     heads = {chosen: load_heads(tau_norm.heads)[chosen]}
     if description["super_of"]:
         stage1 = load_heads(representation.head)
@@ -39,18 +39,10 @@ def served_model(
         super_classes=description["super_classes"],
         super_of=description["super_of"],
         class_counts=counts,
-        prior=assumed_prior(counts, balanced=not _follows_counts(chosen, description)),
+        prior=assumed_prior(counts, balanced=chosen not in choice["follow_counts"]),
         rejects=heads[chosen].rejects_to is not None,
         image_size=description["image_size"],
         mean=mean,
         std=std,
     )
     return model, facts, heads
-
-
-def _follows_counts(chosen: str, description: dict[str, Any]) -> bool:
-    """Whether the probabilities contain the class distribution of the training images.
-
-    They do after training without balancing; all later methods work to take it out.
-    """
-    return bool(description["follows_counts"]) and chosen == "stage1"

@@ -44,10 +44,12 @@ def tau_norm(
     """
     views, labels = read_features(Features(features), "val")
     val = Val(views[0], labels)
-    untouched = {
-        "stage1": load_heads(Representation(representation).head)["stage1"],
-        **load_heads(Classifier(classifier).head),
+    stages: dict[str, Representation | Classifier] = {
+        "stage1": Representation(representation),
+        "stage2": Classifier(classifier),
     }
+    untouched = {name: load_heads(stage.head)[name] for name, stage in stages.items()}
+    described = {name: read_json(stage.description) for name, stage in stages.items()}
     heads, variants, curve = _normalised(config, untouched, val)
     candidates = list(heads)
     for name, head in _sweep(Classifier(classifier)).items():
@@ -56,10 +58,15 @@ def tau_norm(
     if config.temperature:
         _calibrate(heads, variants, val)
     if config.reject_to is not None:
-        novel = _novel(config.reject_to, read_json(Representation(representation).description))
+        novel = _novel(config.reject_to, described["stage1"])
         _reject(heads, variants, val, novel=novel, false_rejections=config.false_rejections)
     chosen = max(candidates, key=lambda name: float(variants[name][f"val_{config.select_by}"]))
-    choice = {"chosen": chosen, "select_by": config.select_by, "variants": variants}
+    choice = {
+        "chosen": chosen,
+        "select_by": config.select_by,
+        "variants": variants,
+        "follow_counts": [name for name in stages if described[name]["follows_counts"]],
+    }
     with whole_directory(out) as directory:
         artifact = TauNorm(directory)
         save_heads(artifact.heads, heads)
