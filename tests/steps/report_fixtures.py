@@ -248,6 +248,7 @@ def _write_models(inputs: dict[str, Path], *, image_size: int) -> None:
         "keeps_prior": True,
         "follows_counts": True,
         "sampler": "instance",
+        "departures": [],
         "best_epoch": 57,
         "epochs": 60,
         "parameters": 25_028_904,

@@ -71,7 +71,7 @@ def test_a_wrong_stage_1_parameter_is_explained(tmp_path, text, message):
         (
             "{reweighting: {scheme: inverse_frequency}, deferred_sampler: review}",
             "classify: {method: logit_adjustment}",
-            "represent has deferred_sampler: review and reweighting;",
+            "represent has deferred_sampler: review and reweighting: inverse_frequency;",
         ),
         (
             "{hierarchy: {class_weights: balanced}}",

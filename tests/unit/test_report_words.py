@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from longtail.config.represent import RepresentConfig
+from longtail.config.section import parse
 from longtail.report.words import count, duration, group_sentence, size, training, verdict_summary
 
 
@@ -50,10 +52,20 @@ def test_training_is_told_of_one_model_and_of_an_ensemble() -> None:
         "backbone": "resnet18",
         "loss": "balanced_softmax",
         "sampler": "square_root",
+        "departures": ["loss: balanced_softmax", "sampler: square_root"],
     }
     assert training(one, {"method": "crt"}) == (
         "Stage 1 trained resnet18 with balanced softmax and square-root sampling for 9 epochs and "
         "kept epoch 7, counted from 0; stage 2 is cRT on its frozen features."
+    )
+    deferred = {"deferred_sampler": "class_balanced", "loss": {"name": "focal"}, "epochs": 9}
+    config = parse(
+        RepresentConfig, deferred | {"reweighting": {"scheme": "effective_number"}}, where="test"
+    )
+    also = one | {"loss": "focal", "sampler": "instance", "departures": config.departures}
+    assert training(also, {"method": "crt"}).startswith(
+        "Stage 1 trained resnet18 with focal, instance sampling, deferred_sampler: class_balanced "
+        "and reweighting: effective_number for 9 epochs"
     )
     joined = {"best_epoch": None, "members": ["a", "b"], "average": "logits"}
     assert training(joined, {"method": "max_norm"}) == (

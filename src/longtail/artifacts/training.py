@@ -14,7 +14,8 @@ class Representation(Artifact):
     `image_size`, `mean`, `std`, `horizontal_flip` (whether training mirrored images), `head_kind`
     (linear or cosine), `head_scale`, `classes`, `super_classes` (names, or []), `super_of` (by
     label, or []), `class_counts`, `groups` (by label), `group_names`, `loss`, `sampler`,
-    `best_epoch`, `epochs`, `val` (metrics of the best epoch), `parameters`, `multiply_adds`,
+    `departures` (keys of `represent` that make it other than plain cross-entropy on images as they
+    come), `best_epoch`, `epochs`, `val` (metrics of the best epoch), `parameters`, `multiply_adds`,
     `split` (digest of the profile), `keeps_prior` (whether its probabilities contain the shares of
     the training classes, as after plain cross-entropy), `follows_counts` (whether they are at least
     roughly for those shares, as after any training that does not balance). `history.json` is a list

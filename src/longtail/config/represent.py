@@ -159,11 +159,12 @@ class RepresentConfig(Section):
     @property
     def _balances(self) -> list[str]:
         """Keys of what gives images of rare classes more weight, apart from the loss."""
+        scheme = self.reweighting.scheme if self.reweighting else None
         weighted = self.hierarchy is not None and self.hierarchy.class_weights == "balanced"
         balances = {
             f"sampler: {self.sampler}": self.sampler != "instance",
             f"deferred_sampler: {self.deferred_sampler}": self.deferred_sampler is not None,
-            "reweighting": self.reweighting is not None,
+            f"reweighting: {scheme}": scheme is not None,
             "hierarchy.class_weights: balanced": weighted,
         }
         return [key for key, does in balances.items() if does]

@@ -9,6 +9,7 @@ HEADLINES = {
 }
 MARKS = {True: "passed", False: "failed", None: "undecided"}
 METHODS = {"crt": "cRT", "lws": "LWS", "ncm": "NCM", "bwlm": "BWLM"}
+NAMED = ("loss: ", "sampler: ")  # departures that have their own words in the sentence
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -51,12 +52,15 @@ def training(representation: dict[str, Any], classifier: dict[str, Any]) -> str:
             f"{representation['average']}"
         )
     else:
+        ways = [
+            representation["loss"].replace("_", " "),
+            f"{representation['sampler'].replace('_', '-')} sampling",
+            *(key for key in representation["departures"] if not key.startswith(NAMED)),
+        ]
         stage1 = (
-            f"Stage 1 trained {representation['backbone']} with "
-            f"{representation['loss'].replace('_', ' ')} and "
-            f"{representation['sampler'].replace('_', '-')} sampling for "
-            f"{representation['epochs']} epochs and kept epoch {representation['best_epoch']}, "
-            "counted from 0"
+            f"Stage 1 trained {representation['backbone']} with {', '.join(ways[:-1])} and "
+            f"{ways[-1]} for {representation['epochs']} epochs and kept epoch "
+            f"{representation['best_epoch']}, counted from 0"
         )
     method = classifier["method"]
     named = METHODS.get(method, method.replace("_", " "))

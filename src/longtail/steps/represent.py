@@ -137,6 +137,7 @@ def _describe(config: RepresentConfig, profile: Any, split_digest: str) -> dict[
         "groups": [entry["group"] for entry in classes],
         "group_names": profile["group_names"],
         "loss": config.loss.name,
+        "departures": config.departures,
         "keeps_prior": config.keeps_prior,
         "follows_counts": config.follows_counts,
         "sampler": config.sampler,
