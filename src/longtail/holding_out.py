@@ -9,7 +9,7 @@ def held_out(labels: Tensor, *, copies: Tensor, share: float, generator: torch.G
 
     Of `n` different images `round(share * n)` are held out, but of two or more at least one, and
     never all. A class with a single image keeps it. Exact duplicates stay together; those under
-    several labels count for the class of the first.
+    several labels count for the class of the first, but no class of theirs is held out whole.
 
     Args:
         labels: int64 `[N]`. copies: int64 `[N]`, equal for exact duplicates, counted from 0 by
@@ -29,4 +29,6 @@ def held_out(labels: Tensor, *, copies: Tensor, share: float, generator: torch.G
         size = len(of_class)
         count = min(max(round(share * size), 1), size - 1)
         chosen[of_class[torch.randperm(size, generator=generator)[:count]]] = True
+    kept = torch.bincount(labels[~chosen[copies]], minlength=int(labels.max()) + 1)
+    chosen[copies[kept[labels] == 0]] = False
     return chosen[copies]

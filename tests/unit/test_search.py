@@ -54,6 +54,14 @@ def test_exact_duplicates_stay_together():
         assert torch.bincount(labels[chosen], minlength=3).tolist() == [8, 2, 0]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_class_whose_images_are_copies_of_another_class_keeps_some(seed):
+    labels, copies = torch.tensor([0, 0, 0, 1, 1, 2]), torch.tensor([0, 1, 2, 0, 1, 2])
+    held = chosen_from(labels, copies, seed=seed)
+    assert set(labels[~held].tolist()) == {0, 1, 2}
+    assert all(held[copies == image].unique().numel() == 1 for image in range(3))
+
+
 def test_a_range_that_is_none_is_refused(tmp_path):
     (tmp_path / "params.yaml").write_text("search: {weight_decay: [0.1, 0.001]}\n")
     with pytest.raises(LongtailError, match=r"from low to high, not from 0\.1 to 0\.001"):
