@@ -3,6 +3,7 @@
 The backbone is not here at all, so neither its weights nor its BatchNorm statistics can move.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from longtail.errors import LongtailError
 from longtail.heads import Head, known_labels
 from longtail.losses.softmax import cross_entropy
 from longtail.losses.table import SampleLoss
@@ -190,7 +192,11 @@ def _fit(
     after_epoch: Callable[[], None] = lambda: None,
     undecayed: Sequence[Tensor] = (),
 ) -> Fitted:
-    """SGD with momentum 0.9 and a cosine to 0; the best epoch by balanced accuracy on val."""
+    """SGD with momentum 0.9 and a cosine to 0; the best epoch by balanced accuracy on val.
+
+    Raises:
+        LongtailError: a number of an epoch is not finite any more.
+    """
     optimizer = torch.optim.SGD(
         [
             {"params": parameters, "weight_decay": training.weight_decay},
@@ -206,6 +212,11 @@ def _fit(
         after_epoch()
         head = _detached(build())
         history.append({"epoch": epoch, **numbers, **val_metrics(head, val)})
+        if not all(map(math.isfinite, history[-1].values())):
+            raise LongtailError(
+                f"stage 2 diverged: its loss is not finite in epoch {epoch + 1}; lower "
+                "classify.learning_rate or classify.weight_decay"
+            )
         if history[-1]["val_balanced_accuracy"] > best_score:
             best, best_epoch = head, epoch
             best_score = history[-1]["val_balanced_accuracy"]

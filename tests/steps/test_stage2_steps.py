@@ -254,6 +254,16 @@ def test_a_sweep_over_a_cosine_head_says_what_cannot_be_done(tmp_path):
     assert refused == {"lws", "max_norm", "logit_adjustment"}
 
 
+def test_a_stage_2_that_diverges_says_so_and_is_left_out_of_a_sweep(inputs, tmp_path):
+    too_much = {"learning_rate": 1e20, "weight_decay": 1e20}
+    with pytest.raises(LongtailError, match=r"stage 2 diverged.*epoch \d.*learning_rate"):
+        stage2(inputs, tmp_path, **too_much)
+    stage2(inputs, tmp_path, method="sweep", **too_much)
+    classifier = read_json(Classifier(tmp_path / "classifier").description)
+    assert "diverged" in classifier["sweep"]["crt"]["not_applicable"]
+    assert "ncm_none" in load_heads(Classifier(tmp_path / "classifier").sweep)
+
+
 def test_temperature_lowers_the_loss_and_moves_no_prediction(inputs, tmp_path):
     stage2(inputs, tmp_path)
     paths = {"features": inputs["features"], "representation": inputs["representation"]}

@@ -50,6 +50,8 @@ def test_a_loss_is_a_name_or_a_section(tmp_path):
         ("represent: {mean: [123.7, 116.3, 103.5]}", r"`mean` is \[123.7, .*0..1 .* by 255"),
         ("represent: {std: [58.4, 57.1, 57.4]}", r"`std` is \[58.4, .*0..1 .* by 255"),
         ("represent: {mean: [-0.1, 0.5, 0.5]}", "`mean.0` is -0.1: .*greater than or equal to 0"),
+        ("represent: {learning_rate: .inf}", "`learning_rate` is inf: .*finite"),
+        ("represent: {sam_rho: .nan}", "`sam_rho` is nan: .*finite"),
         ("represent: {milestones: [[0.9, 0.1], [0.1, 0.01]]}", "in the order of their shares"),
     ],
 )

@@ -17,9 +17,9 @@ S = TypeVar("S", bound="Section")
 
 
 class Section(BaseModel):
-    """Base of every section: unknown keys are errors, values do not change once read."""
+    """Base of every section: unknown keys are errors, values are finite and do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def require_plain(what: str, name: str) -> None:

@@ -45,15 +45,12 @@ class Task:
         )
 
 
-class NotApplicable(LongtailError):
-    """A method that the stage-1 head does not allow."""
-
-
 def classify(config: ClassifyConfig, *, features: Path, representation: Path, out: Path) -> None:
     """Write `Classifier`: the stage-2 head, its best epoch by val, and its history.
 
     Raises:
-        LongtailError: there are no features, or the method does not fit the stage-1 head.
+        LongtailError: there are no features, the method does not fit the stage-1 head, or its
+            training diverged.
     """
     task = _task(config, features, representation)
     if config.method == "sweep":
@@ -92,14 +89,14 @@ def _task(config: ClassifyConfig, features: Path, representation: Path) -> Task:
 
 
 def _sweep(task: Task) -> tuple[dict[str, Fitted], dict[str, dict[str, Any]]]:
-    """Try every method; of those that do not fit stage 1, keep the reason."""
+    """Try every method; of those that do not fit stage 1, or diverge, keep the reason."""
     heads: dict[str, Fitted] = {}
     results: dict[str, dict[str, Any]] = {}
     for name, method in SWEEP.items():
         try:
             heads[name] = method(task)
             results[name] = _judged(heads[name], task)
-        except NotApplicable as error:
+        except LongtailError as error:
             results[name] = {"not_applicable": str(error)}
     return heads, results
 
@@ -164,7 +161,7 @@ def _class_means(
 def _logit_adjustment(task: Task) -> Fitted:
     _need_linear(task, "logit_adjustment")
     if not task.keeps_prior:
-        raise NotApplicable(
+        raise LongtailError(
             "classify.method logit_adjustment takes out the prior, but stage 1 was not trained by "
             "the plain cross-entropy on images as they come; train it so, or use another method"
         )
@@ -179,7 +176,7 @@ def _logit_adjustment(task: Task) -> Fitted:
 
 def _need_linear(task: Task, method: str) -> None:
     if task.stage1.kind != "linear":
-        raise NotApplicable(
+        raise LongtailError(
             f"classify.method is {method}, but the stage-1 head is {task.stage1.kind}; its rows "
             "have no free length: use crt, bwlm or ncm, or another represent.loss"
         )
