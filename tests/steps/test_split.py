@@ -23,6 +23,7 @@ NATURAL = {
     "val": {"share": 0.15},
     "test": {"distribution": "as_is", "share": 0.15},
 }
+AS_IS = {"law": "natural", "imbalance_factor": 100.0, "max_per_class": None}  # over DIGITS
 
 
 @pytest.fixture
@@ -290,12 +291,12 @@ def test_custom_groups_and_super_classes_are_in_the_profile(tmp_path):
         ({"imbalance_factor": 500}, r"0 training images: .*class 9.*lift_to_one"),
         ({"test": {"take_from": "source"}}, "the source has no test split.*pool"),
         ({"val": {"take_from": "source"}}, "the source has no val split.*train or unused"),
-        ({"law": "natural", "val": {"take_from": "unused", "per_class": 1}}, "leaves no image"),
-        ({"law": "natural", "test": {"per_class": 163}}, "0 training images.*split.test"),
+        (AS_IS | {"val": {"take_from": "unused", "per_class": 1}}, "leaves no image"),
+        (AS_IS | {"test": {"per_class": 163}}, "0 training images.*split.test"),
         ({"val": {}}, "one of per_class"),
         ({"val": {"per_class": 1, "share": 0.1}}, "one of per_class"),
         ({"test": {}}, "set per_class"),
-        ({"test": {"distribution": "as_is", "per_class": 3}}, "per_class has no meaning"),
+        ({"test": {"distribution": "as_is", "per_class": 3}}, "per_class: 3 has no meaning"),
         ({"law": "natural", "test": {"distribution": "long_tailed", "per_class": 9}}, "a law"),
         ({"groups": {"edges": {"large": 0}}}, "edges have no meaning"),
         ({"groups": {"scheme": "edges", "edges": {"large": 9}}}, "must be 0"),

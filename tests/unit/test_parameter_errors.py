@@ -82,7 +82,10 @@ def test_what_does_not_fit_together_is_said_without_a_dump_of_the_section():
     values = {"val": {}, "test": {"share": 0.1, "per_class": 3}}
     val, test = said(SplitConfig, values)
     assert val.startswith("`val`: val needs one of per_class (is None) and share (is None)")
-    assert test == "`test`: share has no meaning with distribution: balanced"
+    assert test == (
+        "`test`: share: 0.1 has no meaning with distribution: balanced; leave it out, or set its "
+        "default, null"
+    )
 
 
 @pytest.mark.parametrize("name", ["team/digits", "a:b", "kid's", "", " ", ".", "..", "a@b"])

@@ -47,6 +47,12 @@ def test_a_loss_is_a_name_or_a_section(tmp_path):
             "`reweighting.start` is 1.0: .* less than 1",
         ),
         ("represent: {deferred_start: 0.5}", "deferred_start: 0.5 has no meaning without"),
+        ("represent: {cosine_scale: 16}", "cosine_scale: 16.0 has no meaning with a linear head"),
+        ("represent: {loss: ldam, cosine_scale: 16}", "ldam, which has loss.scale"),
+        (
+            "represent: {reweighting: {scheme: inverse_frequency, beta: 0.9}}",
+            "beta: 0.9 has no meaning with scheme: inverse_frequency",
+        ),
         ("represent: {mean: [123.7, 116.3, 103.5]}", r"`mean` is \[123.7, .*0..1 .* by 255"),
         ("represent: {std: [58.4, 57.1, 57.4]}", r"`std` is \[58.4, .*0..1 .* by 255"),
         ("represent: {mean: [-0.1, 0.5, 0.5]}", "`mean.0` is -0.1: .*greater than or equal to 0"),
@@ -81,10 +87,13 @@ def test_a_wrong_stage_1_parameter_is_explained(tmp_path, text, message):
             "represent has hierarchy.class_weights: balanced;",
         ),
         ("{}", "classify: {method: lws, loss: focal}", "focal is of crt and has no meaning"),
-        ("{}", "classify: {adjustment_tau: 1.5}", "adjustment_tau has no meaning with method: crt"),
+        ("{}", "classify: {adjustment_tau: 1.5}", "adjustment_tau: 1.5 has no meaning with"),
         ("{}", "classify: {method: ncm, sampler: review}", "sampler: review .*nothing; leave it"),
         ("{}", "classify: {method: logit_adjustment, sampler: review}", "review has no meaning"),
         ("{}", "classify: {bfs: {name: bfs, alpha: 1.0}}", "1.0.* is of bwlm .* method: crt;"),
+        ("{}", "classify: {ncm_features: none}", "ncm_features: none has no .* default, cl2n"),
+        ("{}", "classify: {method: lws, ncm_distance: cosine}", "ncm_distance: cosine has no"),
+        ("{}", "tau_norm: {false_rejections: 0.2}", "has no meaning without reject_to"),
         ("{}", "tau_norm: {stage1_tau: 0.5, apply_to: [stage2]}", "without stage1 in apply_to"),
         ("{}", "classify: {method: ncm}\ntau_norm: {apply_to: [stage2]}", "no rows to normalise"),
         ("{loss: ldam}", "classify: {method: lws}", "needs a linear stage-1 head"),
@@ -120,11 +129,26 @@ def test_defaults_that_are_written_out_go_with_every_method(tmp_path, method):
 def test_parameters_of_a_sweep_are_those_of_its_methods(tmp_path):
     text = (
         "classify: {method: sweep, loss: focal, adjustment_tau: 1.0, sampler: square_root, "
-        "bfs: {name: bfs, alpha: 1.0}}"
+        "ncm_features: none, bfs: {name: bfs, alpha: 1.0}}"
     )
     assert load(tmp_path, text, "classify").adjustment_tau == 1.0
     text = "tau_norm: {stage1_tau: 0.5, apply_to: [stage1]}"
     assert load(tmp_path, text, "tau_norm").stage1_tau == 0.5
+
+
+@pytest.mark.parametrize("law", ["natural", "given"])
+@pytest.mark.parametrize(
+    "shape",
+    ["imbalance_factor: 10", "max_per_class: 9", "lift_to_one: true", "class_order_seed: 0"],
+)
+def test_a_law_that_takes_the_classes_as_they_are_has_no_shape(tmp_path, law, shape):
+    with pytest.raises(LongtailError, match=f"has no meaning with law: {law}; leave it out"):
+        load(tmp_path, f"split: {{law: {law}, {shape}}}", "split")
+
+
+def test_the_shape_of_one_law_is_not_taken_for_that_of_another(tmp_path):
+    with pytest.raises(LongtailError, match=r"pareto_alpha: 3.0 has no meaning with law: exp"):
+        load(tmp_path, "split: {law: exp, pareto_alpha: 3}", "split")
 
 
 def test_a_gpu_section_that_says_one_thing_keeps_the_defaults_of_gpus(tmp_path):

@@ -2,9 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from longtail.config.section import NotNegative, Positive, Probability, Section, Share
+from longtail.config.section import (
+    NotNegative,
+    Positive,
+    Probability,
+    Section,
+    Share,
+    refuse_unused,
+)
 
 Beta = Annotated[float, Field(gt=0.0, lt=1.0)]
 SIGMOID_LOSSES = ("sigmoid_cross_entropy", "sigmoid_focal")
@@ -139,3 +146,9 @@ class Reweighting(Section):
         description="Divide by the sum of the weights (as torch does), or by the number of images "
         "(as Cui et al. do; usual for focal and sigmoid losses).",
     )
+
+    @model_validator(mode="after")
+    def _beta_is_of_the_effective_number(self) -> "Reweighting":
+        if self.scheme == "inverse_frequency":
+            refuse_unused(self, "beta", where="with scheme: inverse_frequency")
+        return self

@@ -14,9 +14,14 @@ from longtail.config.losses import (
     Reweighting,
 )
 from longtail.config.samplers import Sampler
-from longtail.config.section import Count, NotNegative, Positive, Section, Share
-
-DEFERRED_START = 0.8
+from longtail.config.section import (
+    Count,
+    NotNegative,
+    Positive,
+    Section,
+    Share,
+    refuse_unused,
+)
 
 
 class HierarchyConfig(Section):
@@ -77,7 +82,7 @@ class RepresentConfig(Section):
         default=None, description="Takes over from `sampler` at `deferred_start` (DRS)."
     )
     deferred_start: Share = Field(
-        default=DEFERRED_START,
+        default=0.8,
         description="Share of the epochs after which `deferred_sampler` draws, at the latest in "
         "the last epoch.",
     )
@@ -222,9 +227,10 @@ class RepresentConfig(Section):
     def _nothing_is_left_unused(self) -> "RepresentConfig":
         if self.unfreeze_every and self.frozen_groups == 0:
             raise ValueError("unfreeze_every has no meaning with frozen_groups: 0")
-        if self.deferred_start != DEFERRED_START and self.deferred_sampler is None:
-            raise ValueError(
-                f"deferred_start: {self.deferred_start} has no meaning without deferred_sampler; "
-                "leave it out, or name that sampler"
-            )
+        if self.deferred_sampler is None:
+            refuse_unused(self, "deferred_start", where="without deferred_sampler")
+        if self.head_kind == "linear":
+            refuse_unused(self, "cosine_scale", where="with a linear head")
+        if self.loss.name == "ldam":
+            refuse_unused(self, "cosine_scale", where="with loss: ldam, which has loss.scale")
         return self

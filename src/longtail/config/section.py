@@ -32,6 +32,21 @@ def require_plain(what: str, name: str) -> None:
         raise ValueError(f"{what} cannot be called {name}: use letters, digits, spaces and _ - .")
 
 
+def refuse_unused(section: Section, *keys: str, where: str) -> None:
+    """Refuse keys that have no meaning `where`, unless they have their defaults.
+
+    Raises:
+        ValueError: one has another value.
+    """
+    for key in keys:
+        value, default = getattr(section, key), type(section).model_fields[key].default
+        if value != default:
+            raise ValueError(
+                f"{key}: {value} has no meaning {where}; leave it out, or set its default, "
+                f"{'null' if default is None else default}"
+            )
+
+
 def parse(model: type[S], values: dict[str, Any], *, where: str) -> S:
     """Build a section from plain values; all problems in one error, each with its path."""
     try:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from longtail.config.section import Section, Share, require_plain
+from longtail.config.section import Section, Share, refuse_unused, require_plain
 
 
 class ValConfig(Section):
@@ -56,8 +56,7 @@ class TestConfig(Section):
     def _amount_fits_distribution(self) -> "TestConfig":
         as_is = self.distribution == "as_is"
         needed, other = ("share", "per_class") if as_is else ("per_class", "share")
-        if getattr(self, other) is not None:
-            raise ValueError(f"{other} has no meaning with distribution: {self.distribution}")
+        refuse_unused(self, other, where=f"with distribution: {self.distribution}")
         optional = self.take_from == "source" and self.distribution != "long_tailed"
         if getattr(self, needed) is None and not optional:
             raise ValueError(
@@ -142,6 +141,16 @@ class SplitConfig(Section):
     def _long_tailed_test_has_a_law(self) -> "SplitConfig":
         if self.test.distribution == "long_tailed" and self.law in ("natural", "given"):
             raise ValueError(f"test.distribution: long_tailed needs a law, but law is {self.law}")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_left_unused(self) -> "SplitConfig":
+        where = f"with law: {self.law}"
+        if self.law in ("natural", "given"):
+            shaping = ("imbalance_factor", "max_per_class", "lift_to_one", "class_order_seed")
+            refuse_unused(self, *shaping, where=where)
+        if self.law != "pareto":
+            refuse_unused(self, "pareto_alpha", where=where)
         return self
 
 

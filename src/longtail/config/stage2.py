@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from longtail.config.losses import Bfs, CrossEntropy, Loss, LossSection
 from longtail.config.samplers import Sampler
-from longtail.config.section import Count, Section
+from longtail.config.section import Count, Section, refuse_unused
 
 BFS = Bfs(name="bfs")
 
@@ -85,11 +85,11 @@ class ClassifyConfig(Section):
                 f"sampler: {self.sampler} has no meaning with method: {self.method}, which trains "
                 "nothing; leave it out, or use another method"
             )
-        if self.adjustment_tau is not None and self.method not in ("logit_adjustment", "sweep"):
-            raise ValueError(
-                f"adjustment_tau has no meaning with method: {self.method}; leave it out, or set "
-                "method: logit_adjustment"
-            )
+        where = f"with method: {self.method}"
+        if self.method not in ("logit_adjustment", "sweep"):
+            refuse_unused(self, "adjustment_tau", where=where)
+        if self.method not in ("ncm", "sweep"):
+            refuse_unused(self, "ncm_features", "ncm_distance", where=where)
         return self
 
 
@@ -123,10 +123,12 @@ class TauNormConfig(Section):
     )
 
     @model_validator(mode="after")
-    def _a_given_tau_is_applied(self) -> "TauNormConfig":
+    def _nothing_is_left_unused(self) -> "TauNormConfig":
         if self.stage1_tau is not None and "stage1" not in (self.apply_to or ["stage1"]):
             raise ValueError(
                 f"stage1_tau: {self.stage1_tau} has no meaning without stage1 in apply_to; add it "
                 "there, or leave stage1_tau out"
             )
+        if self.reject_to is None:
+            refuse_unused(self, "false_rejections", where="without reject_to")
         return self
