@@ -16,11 +16,12 @@ from longtail.gating.floors import calibration
 from longtail.gating.paired import Paired, Sample, stratified
 from longtail.gating.predictions import Predictions, by_class, sorted_predictions
 from longtail.gating.score import lower_end, upper_end
-from longtail.metrics import Outcome, balanced_accuracy_interval, calibration_bins
+from longtail.metrics import balanced_accuracy_interval, calibration_bins
 
 MARGIN, CONFIDENCE = 0.04, 0.95  # of every group; of every interval
 CHANGES = (-0.05, -0.02, -0.01, 0.01, 0.02, 0.05)
 REPEATS, REPEATS_OF_A_CHANGE, REPEATS_OF_CLASSES = 2000, 500, 200
+REPEATS_OF_CALIBRATION = 500
 OUTCOMES: tuple[Decision, ...] = ("promote", "hold", "reject")
 
 
@@ -88,22 +89,18 @@ def exact_coverage(images: int) -> float:
     return float(np.mean(covered))
 
 
-def calibration_coverage(images: int = 10_000, repeats: int = 500) -> float:
+def calibration_coverage() -> float:
     """How often the interval of the calibration error holds it; the model is overconfident."""
     rng = np.random.default_rng(2)
-    labels = np.zeros(images, np.int64)
 
-    def draw(size: int) -> Outcome:
+    def drawn(size: int) -> tuple[float, Interval]:
         confidence = rng.beta(4, 2, size=size)
-        wrong = (rng.random(size) > confidence**1.2).astype(np.int64)
-        return Outcome(labels[:1].repeat(size), wrong, confidence, wrong)
+        right = rng.random(size) <= confidence**1.2
+        return calibration(calibration_bins(confidence, right, bins=15), confidence=CONFIDENCE)
 
-    truth, _ = calibration(calibration_bins(draw(10_000_000), bins=15), confidence=CONFIDENCE)
-    hits = 0
-    for _ in range(repeats):
-        _, (low, high) = calibration(calibration_bins(draw(images), bins=15), confidence=CONFIDENCE)
-        hits += low <= truth <= high
-    return hits / repeats
+    truth, _ = drawn(10_000_000)
+    intervals = [interval for _, interval in map(drawn, [10_000] * REPEATS_OF_CALIBRATION)]
+    return sum(low <= truth <= high for low, high in intervals) / REPEATS_OF_CALIBRATION
 
 
 def worst_class_rates() -> dict[str, float]:

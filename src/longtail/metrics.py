@@ -146,11 +146,12 @@ def balanced_accuracy_interval(
     accuracy at that effective size. With one class, or equal ones, it is that of the pooled images.
 
     Args:
-        images: `n_k > 0`, `[K]`.
+        images: `n_k`, `[K]`; classes without any are left out, but some have images.
         correct: `x_k`, `[K]`.
 
     Source: the effective sample size is that of Korn and Graubard, Survey Methodology 24 (1998).
     """
+    images, correct = images[images > 0], correct[images > 0]
     smoothed = (correct + 0.5) / (images + 1)
     variance = float((smoothed * (1 - smoothed) / images).sum()) / len(images) ** 2
     middle = float(smoothed.mean())
@@ -158,19 +159,25 @@ def balanced_accuracy_interval(
     return wilson_interval(float((correct / images).mean()), effective, confidence=confidence)
 
 
-def calibration_bins(outcome: Outcome, *, bins: int) -> list[dict[str, Any]]:
-    """Return `{images, confidence, accuracy}` of equally wide confidence bins `((b-1)/B, b/B]`."""
-    place = np.clip(np.ceil(outcome.confidences * bins).astype(int) - 1, 0, bins - 1)
+def calibration_bins(
+    confidences: NDArray[np.float64], correct: NDArray[np.bool_], *, bins: int
+) -> list[dict[str, Any]]:
+    """Return `{images, confidence, accuracy}` of equally wide confidence bins `((b-1)/B, b/B]`.
+
+    Args:
+        confidences: of the predictions, `[N]`. correct: whether they are the label, `[N]`.
+    """
+    place = np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)
     images = np.bincount(place, minlength=bins)
-    confidence = np.bincount(place, weights=outcome.confidences, minlength=bins)
-    correct = np.bincount(place, weights=outcome.correct, minlength=bins)
+    confidence = np.bincount(place, weights=confidences, minlength=bins)
+    right = np.bincount(place, weights=correct, minlength=bins)
     return [
         {
             "images": int(n),
             "confidence": float(total / n) if n else None,
             "accuracy": float(hits / n) if n else None,
         }
-        for n, total, hits in zip(images, confidence, correct, strict=True)
+        for n, total, hits in zip(images, confidence, right, strict=True)
     ]
 
 
@@ -179,7 +186,8 @@ def calibration_error(outcome: Outcome, *, bins: int) -> float:
 
     Source: Guo et al., On Calibration of Modern Neural Networks (ICML 2017), section 2.
     """
-    filled = [b for b in calibration_bins(outcome, bins=bins) if b["images"]]
+    found = calibration_bins(outcome.confidences, outcome.correct, bins=bins)
+    filled = [b for b in found if b["images"]]
     gaps = [b["images"] * abs(b["accuracy"] - b["confidence"]) for b in filled]
     return float(sum(gaps) / len(outcome.labels))
 
@@ -223,7 +231,7 @@ def group_metrics(
             "accuracy_interval": wilson_interval(share, len(group.labels), confidence=confidence),
             "balanced_accuracy": float((correct[present] / images[present]).mean()),
             "balanced_accuracy_interval": balanced_accuracy_interval(
-                images[present], correct[present], confidence=confidence
+                images, correct, confidence=confidence
             ),
             "top5_accuracy": float((group.ranks < TOP).mean()) if num_classes > TOP else None,
             "calibration_error": calibration_error(group, bins=bins),

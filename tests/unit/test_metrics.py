@@ -87,6 +87,12 @@ def test_balanced_interval_covers_the_truth_about_as_often_as_it_says(
     assert 0.91 <= covered / 1000 <= 0.985
 
 
+def test_balanced_interval_leaves_out_classes_without_images() -> None:
+    there = balanced_accuracy_interval(np.array([9, 4]), np.array([5, 4]), confidence=0.95)
+    beside = balanced_accuracy_interval(np.array([9, 0, 4]), np.array([5, 0, 4]), confidence=0.95)
+    assert beside == there
+
+
 def test_balanced_accuracy_is_scikit_learns_over_the_classes_present() -> None:
     rng = np.random.default_rng(1)
     labels, predictions = rng.integers(0, 7, 200), rng.integers(0, 7, 200)

@@ -9,7 +9,7 @@ import numpy as np
 from longtail.gating.checks import Check, Interval, judge, too_small, unmeasured
 from longtail.gating.predictions import Predictions
 from longtail.metrics import (
-    Outcome,
+    balanced_accuracy,
     balanced_accuracy_interval,
     calibration_bins,
     wilson_interval,
@@ -45,7 +45,8 @@ def floors(
         hits = correct[group_of_image == group]
         checks.append(_group(f"{group} accuracy", hits, floor, confidence))
     if max_calibration_error is not None:
-        error, interval = calibration(_calibration_bins(candidate, bins), confidence=confidence)
+        found = calibration_bins(candidate.confidences, correct, bins=bins)
+        error, interval = calibration(found, confidence=confidence)
         what = "calibration error"
         checks.append(judge(what, error, interval, max_calibration_error, what=what, ceiling=True))
     return checks
@@ -80,9 +81,8 @@ def _balanced(candidate: Predictions, classes: int, floor: float, confidence: fl
     right = candidate.labels[candidate.predicted == candidate.labels]
     images = np.bincount(candidate.labels, minlength=classes)
     correct = np.bincount(right, minlength=classes)
-    present = images > 0
-    value = float((correct[present] / images[present]).mean())
-    interval = balanced_accuracy_interval(images[present], correct[present], confidence=confidence)
+    value = balanced_accuracy(candidate.predicted, candidate.labels, num_classes=classes)
+    interval = balanced_accuracy_interval(images, correct, confidence=confidence)
     return judge("balanced accuracy", value, interval, floor, what="balanced accuracy")
 
 
@@ -93,13 +93,3 @@ def _group(name: str, hits: Any, floor: float, confidence: float) -> Check:
     interval = wilson_interval(value, len(hits), confidence=confidence)
     note = too_small(len(hits), 1 - floor, tail=(1 - confidence) / 2)
     return judge(name, value, interval, floor, what=name, note=note)
-
-
-def _calibration_bins(candidate: Predictions, bins: int) -> list[dict[str, Any]]:
-    outcome = Outcome(
-        labels=candidate.labels,
-        predictions=candidate.predicted,
-        confidences=candidate.confidences,
-        ranks=np.where(candidate.predicted == candidate.labels, 0, 1),
-    )
-    return calibration_bins(outcome, bins=bins)

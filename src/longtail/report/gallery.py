@@ -88,8 +88,9 @@ def _calibration(material: Material) -> Iterator[Drawing]:
             name: material.outcomes[name].only(np.isin(material.outcomes[name].labels, labels))
             for name in shown
         }
+        bins = material.report["calibration_bins"]
         panels[group] = {
-            name: calibration_bins(part, bins=material.report["calibration_bins"])
+            name: calibration_bins(part.confidences, part.correct, bins=bins)
             for name, part in parts.items()
         }
         errors[group] = {

@@ -69,8 +69,7 @@ def _interval(row: Row) -> tuple[float, float]:
     if len(row.seeds) == 1 or row.right.all() or not row.right.any():
         images = np.bincount(row.labels)
         correct = np.bincount(row.labels, row.right[0])
-        there = images > 0
-        return balanced_accuracy_interval(images[there], correct[there], confidence=CONFIDENCE)
+        return balanced_accuracy_interval(images, correct, confidence=CONFIDENCE)
     nothing = np.zeros_like(row.right)
     low, high = compare(row.right, nothing, row.labels, confidence=CONFIDENCE).interval
     return max(low, 0.0), min(high, 1.0)
