@@ -46,10 +46,10 @@ def file_errors_explained() -> Iterator[None]:
         raise LongtailError(f"{place}{error.strerror}; {advice}") from error
 
 
-def first_few(offenders: list[str], *, limit: int = 5) -> str:
-    """Join the first `limit` offenders and say how many more there are."""
-    shown = ", ".join(offenders[:limit])
-    hidden = len(offenders) - limit
+def first_few(offenders: list[str]) -> str:
+    """Join the first five offenders and say how many more there are."""
+    shown = ", ".join(offenders[:5])
+    hidden = len(offenders) - 5
     return f"{shown} and {hidden} more" if hidden > 0 else shown
 
 

@@ -35,15 +35,15 @@ class BasicBlock(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """The ResNet of He et al. for 32x32 images: 3 stages of `blocks` basic blocks.
+    """The ResNet of He et al. for 32x32 images: 3 stages of 5 basic blocks (ResNet-32).
 
-    `[N, 3, S, S]` -> `[N, 64]` with the default width. With 5 blocks (ResNet-32) and a linear head
-    464,154 / 470,004 parameters for 10 / 100 classes.
+    `[N, 3, S, S]` -> `[N, 64]` with the default width; with a linear head 464,154 / 470,004
+    parameters for 10 / 100 classes.
 
     Source: He et al., Deep Residual Learning (CVPR 2016), section 4.2, shortcuts of option A.
     """
 
-    def __init__(self, *, blocks: int = 5, width: int = 16) -> None:
+    def __init__(self, *, width: int = 16) -> None:
         super().__init__()
         self.num_features = 4 * width
         self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
@@ -52,7 +52,7 @@ class CifarResNet(nn.Module):
         inputs = width
         for stage in range(3):
             outputs = width * 2**stage
-            for block in range(blocks):
+            for block in range(5):
                 stride = 2 if stage > 0 and block == 0 else 1
                 stages.append(BasicBlock(inputs, outputs, stride=stride))
                 inputs = outputs

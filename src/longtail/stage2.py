@@ -120,9 +120,7 @@ def lws(stage1: Head, train: Labelled, val: Labelled, *, training: Training) -> 
     return _fit([scales], build, train, val, loss=_plain, training=training)
 
 
-def max_norm(
-    stage1: Head, train: Labelled, val: Labelled, *, training: Training, beta: float = 0.9999
-) -> Fitted:
+def max_norm(stage1: Head, train: Labelled, val: Labelled, *, training: Training) -> Fitted:
     """Fine-tune the stage-1 head while limiting the length of its rows.
 
     Class-balanced cross-entropy with weight decay; after each epoch rows longer than the radius are
@@ -137,7 +135,7 @@ def max_norm(
     radius = float(lengths.min() + 0.1 * (lengths.max() - lengths.min()))
     weight = stage1.weight.clone()
     bias = torch.zeros(len(weight)) if stage1.bias is None else stage1.bias.clone()
-    class_weights = effective_number_weights(counts, beta=beta)
+    class_weights = effective_number_weights(counts, beta=0.9999)
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, weight=class_weights.to(logits))
