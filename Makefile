@@ -33,8 +33,9 @@ lock: install  ## Resolve pyproject.toml into requirements.lock again
 	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --group dev --extra onnx \
 	  --quiet pyproject.toml -o requirements.lock
 
-clean:  ## Remove what runs and tools wrote, but for .venv, data/source and dvc.lock
-	test ! -d data || find data -mindepth 1 -maxdepth 1 ! -name source -exec rm -rf {} +
+# By name, because images and finished studies are in data too.
+clean:  ## Remove what runs and tools wrote, but for .venv, dvc.lock and data/study
+	rm -rf $(addprefix data/,source.json images split features champion pipeline .*.partial .*.download)
 	rm -rf models reports mlruns mlflow.db* dvc_plots .dvc/cache .dvc/tmp
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find src tests bench -name __pycache__ -type d -exec rm -rf {} +

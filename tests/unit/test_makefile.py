@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipeline.code_dependencies import dvc_stages
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -29,9 +31,13 @@ def test_a_fresh_clone_has_no_data_and_is_cleaned_all_the_same(clone):
     assert not (clone / "models").exists() and not (clone / "src" / "__pycache__").exists()
 
 
-def test_the_source_of_the_images_stays(clone):
-    for name in ("source", "images"):
-        (clone / "data" / name).mkdir(parents=True)
-    (clone / "data" / "source.json").write_text("{}")
+def test_outputs_go_while_images_and_finished_studies_stay(clone):
+    kept = ["photos", "source", "study", "torchvision"]
+    outs = [out for stage in dvc_stages().values() for out in stage["outs"]]
+    for name in (*outs, "data/pipeline", "data/.split.x.partial", "data/.images.download"):
+        (clone / name).mkdir(parents=True)
+    for name in kept:
+        (clone / "data" / name).mkdir()
     clean(clone)
-    assert [path.name for path in (clone / "data").iterdir()] == ["source"]
+    assert sorted(path.name for path in (clone / "data").iterdir()) == kept
+    assert not (clone / "models").exists() and not (clone / "reports").exists()
