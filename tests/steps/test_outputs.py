@@ -5,6 +5,8 @@ import os
 import shlex
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from longtail import cli
@@ -60,6 +62,39 @@ def test_an_output_replaces_neither_inputs_nor_the_working_directory(
     text = ended(monkeypatch, command)
     assert named in text and "a directory of its own" in text and "\n" not in text
     assert files_below(workspace) == before
+
+
+@pytest.mark.parametrize(
+    ("source", "out"),
+    [
+        ("{kind: folder, root: data}", "source.json"),
+        ("{kind: listing, root: data, table: photos.csv}", "source.json"),
+        ("{kind: split_lists, root: ., lists: {train: data/train.txt}}", "source.json"),
+        ("{kind: parquet, root: data}", "images"),
+        ("{kind: parquet, root: data, files: {train: images/*.parquet}}", "images"),
+    ],
+)
+def test_no_output_becomes_part_of_the_source(workspace, monkeypatch, source, out):
+    Path("params.yaml").write_text(f"ingest: {{source: {source}}}\n")
+    pq.write_table(pa.table({"image": [png(1)], "label": [0]}), "data/images.parquet")
+    command = {
+        "source.json": "fingerprint --out data/source.json",
+        "images": "ingest --source source.json --out data/images",
+    }[out]
+    text = ended(monkeypatch, command)
+    assert f"data/{out}" in text and "data/source/NAME" in text and "\n" not in text
+    assert not Path("data", out).exists()
+
+
+def test_images_beside_the_tables_of_a_parquet_source_are_no_part_of_it(workspace, monkeypatch):
+    files = "files: {train: train-*.parquet, test: test.parquet}"
+    Path("params.yaml").write_text(f"ingest: {{source: {{kind: parquet, root: data, {files}}}}}\n")
+    for number, name in enumerate(("train-0", "test")):
+        table = pa.table({"image": [png(number), png(number + 2)], "label": [0, 1]})
+        pq.write_table(table, f"data/{name}.parquet")
+    for _ in range(2):
+        assert ended(monkeypatch, "fingerprint --out data/source.json") == ""
+        assert ended(monkeypatch, "ingest --source data/source.json --out data/images") == ""
 
 
 @pytest.mark.parametrize(

@@ -41,10 +41,27 @@ def fingerprint(config: IngestConfig, *, out: Path) -> None:
     everything below its root, images that a listing does not name included.
 
     Raises:
-        LongtailError: no such root, or a torchvision set that is neither there nor to be had.
+        LongtailError: no such root, a torchvision set that is neither there nor to be had, or `out`
+            would be part of the source.
     """
+    require_outside(config.source, out)
     cache = out.with_name(f".{out.name}.download")  # stays empty: nothing is read from a bucket
     write_json(out, identify(config.source, partial(open_storage, s3=config.s3, cache=cache)))
+
+
+def require_outside(source: Source, *written: Path) -> None:
+    """Raise LongtailError if something that is written would be read as part of the source."""
+    if isinstance(source, DigitsSource):
+        return
+    root, wanted = Path(source.root).resolve(), _wanted(source)
+    for path in written:
+        place = path.resolve()
+        if place.is_relative_to(root) and wanted(place.relative_to(root).as_posix()):
+            raise LongtailError(
+                f"{path} is in {source.root}, where it would be read as part of the source; give "
+                "the images a directory of their own, such as data/source/NAME, and set "
+                "ingest.source.root, or the output a directory of its own elsewhere"
+            )
 
 
 def identify(source: Source, connect: Connect) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from longtail.artifacts import Images
-from longtail.config.ingest import DigitsSource, IngestConfig
+from longtail.config.ingest import DigitsSource, IngestConfig, Source
 from longtail.errors import LongtailError, first_few
 from longtail.files import read_json, require_apart, whole_directory, write_json
 from longtail.image_check import Seen
@@ -18,7 +18,7 @@ from longtail.io.storage import open_storage
 from longtail.progress import progress
 from longtail.sources import collect
 from longtail.sources.collection import Classes, Collection, Connect, Record, printable
-from longtail.steps.fingerprint import identify
+from longtail.steps.fingerprint import identify, require_outside
 
 _log = logging.getLogger(__name__)
 _NAMED_OFFENDERS = 5
@@ -38,9 +38,9 @@ def ingest(config: IngestConfig, *, source: Path, out: Path) -> None:
     Raises:
         LongtailError: the source is not what it was for `fingerprint`, has bad images, a class
             without an image, or labels that make no classes; or `out` is or contains its root, or
-            is in a folder of images.
+            would be part of it.
     """
-    _keep_source(config, out)
+    _keep_source(config.source, out)
     cache = out.with_name(f".{out.name}.download")
     # One storage for both passes: what the first lists, the second may take from the disk.
     connect = lru_cache(partial(open_storage, s3=config.s3, cache=cache))
@@ -53,16 +53,12 @@ def ingest(config: IngestConfig, *, source: Path, out: Path) -> None:
     shutil.rmtree(cache, ignore_errors=True)
 
 
-def _keep_source(config: IngestConfig, out: Path) -> None:
-    if isinstance(config.source, DigitsSource):
+def _keep_source(source: Source, out: Path) -> None:
+    if isinstance(source, DigitsSource):
         return
-    root = Path(config.source.root)
-    require_apart(out, kept=[root])
-    if config.source.kind == "folder" and out.resolve().is_relative_to(root.resolve()):
-        raise LongtailError(
-            f"{out} is in {root}, whose directories are classes of images; give the output a "
-            "directory of its own elsewhere"
-        )
+    require_apart(out, kept=[Path(source.root)])
+    images = Images(out)
+    require_outside(source, out, images.manifest, images.quarantine, images.classes)
 
 
 def _check_unchanged(config: IngestConfig, source: Path, connect: Connect) -> None:
