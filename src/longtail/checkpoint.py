@@ -37,8 +37,9 @@ class TrainingState:
 
 def save_checkpoint(path: Path, *, key: str, state: TrainingState, tensors: dict[str, Any]) -> None:
     """Replace the checkpoint, whole or not at all; `key` identifies inputs and configuration."""
-    with whole_file(path) as partial:
-        torch.save({"key": key, "state": vars(state), "tensors": tensors}, partial)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        # Of a path torch writes itself, and of a full disk says nothing that could be understood.
+        torch.save({"key": key, "state": vars(state), "tensors": tensors}, file)
 
 
 def load_checkpoint(path: Path, *, key: str) -> tuple[TrainingState, dict[str, Any]] | None:

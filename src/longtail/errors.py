@@ -1,6 +1,7 @@
 """The exception whose message users see, and helpers for its text."""
 
 import errno
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,12 +39,24 @@ def file_errors_explained() -> Iterator[None]:
         raise LongtailError(
             f"{path} does not exist; if a step writes it, run that step first"
         ) from error
-    except OSError as error:
-        advice = _ADVICE.get(error.errno or 0)
-        if advice is None:
+    except LongtailError:
+        raise
+    except Exception as error:
+        of_system = error if isinstance(error, OSError) else _no_room(error)
+        advice = None if of_system is None else _ADVICE.get(of_system.errno or 0)
+        if of_system is None or advice is None:
             raise
-        place = f"{error.filename}: " if error.filename else ""
-        raise LongtailError(f"{place}{error.strerror}; {advice}") from error
+        place = f"{of_system.filename}: " if of_system.filename else ""
+        raise LongtailError(f"{place}{of_system.strerror}; {advice}") from error
+
+
+def _no_room(error: Exception) -> OSError | None:
+    """Return a full disk's error behind that of torch, its context, or safetensors, in its text."""
+    for code in (errno.ENOSPC, errno.EDQUOT):
+        behind = isinstance(error.__context__, OSError) and error.__context__.errno == code
+        if behind or f"(os error {code})" in str(error):
+            return OSError(code, os.strerror(code))
+    return None
 
 
 def first_few(offenders: list[str]) -> str:

@@ -39,8 +39,13 @@ def require_writable(out: Path) -> None:
     """Make the parent directory of `out`, or of its target if it is a link to a directory.
 
     Raises:
-        LongtailError: that directory cannot be written.
+        LongtailError: that directory cannot be written, or `out` is a mount point.
     """
+    if os.path.ismount(out.resolve()):
+        raise LongtailError(
+            f"{out} is a mount point, which nothing can take the place of; write into a directory "
+            f"in it, such as {out / 'out'}"
+        )
     around = (out.resolve() if out.is_dir() else out.absolute()).parent
     around.mkdir(parents=True, exist_ok=True)
     if not os.access(around, os.W_OK):

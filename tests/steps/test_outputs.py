@@ -3,6 +3,9 @@
 import errno
 import os
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -139,6 +142,38 @@ def test_an_error_that_the_user_can_mend_is_one_line(code, advice):
     with pytest.raises(LongtailError) as caught, file_errors_explained():
         raise OSError(code, os.strerror(code))  # of a write: it knows no name
     assert str(caught.value).startswith(advice)
+
+
+# Run where root of a namespace of its own may mount a disk of a few kilobytes.
+FULL_DISK = """
+from pathlib import Path
+import torch
+from longtail.checkpoint import TrainingState, save_checkpoint
+from longtail.errors import LongtailError, file_errors_explained
+from longtail.heads import Head
+from longtail.io.head_files import save_heads
+large = torch.zeros(1000, 200)
+for write in (
+    lambda: save_checkpoint(Path("c"), key="", state=TrainingState(), tensors={"a": large}),
+    lambda: save_heads(Path("heads"), {"stage1": Head("linear", large)}),
+):
+    try:
+        with file_errors_explained():
+            write()
+    except LongtailError as error:
+        print(error)
+"""
+
+
+def test_checkpoints_and_weights_that_a_disk_has_no_room_for_end_in_a_line(tmp_path):
+    mount = f"mount -t tmpfs -o size=64k tmpfs {shlex.quote(str(tmp_path))}"
+    alone = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, mount]).returncode:
+        pytest.skip("nothing can be mounted here")
+    command = shlex.join([sys.executable, "-c", FULL_DISK])
+    run = [*alone, f"{mount} && cd {shlex.quote(str(tmp_path))} && {command}"]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert done.stdout == 2 * "No space left on device; make room on that disk, or use another\n"
 
 
 def test_another_error_of_the_system_keeps_its_traceback():

@@ -145,6 +145,11 @@ def test_at_no_time_is_there_half_of_an_output(
     assert found and all(content == ["new"] for content in found)
 
 
+def test_a_mount_point_is_refused_before_the_work() -> None:
+    with pytest.raises(LongtailError, match=r"/proc is a mount point.* /proc/out"):
+        require_writable(Path("/proc"))
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)
