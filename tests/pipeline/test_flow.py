@@ -1,6 +1,8 @@
 """The whole line under the real DVC, on digits with few epochs."""
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,11 @@ def stages_run(output: str) -> set[str]:
     return set(re.findall(r"Running stage '(\w+)'", output))
 
 
+def versions(workspace: Path) -> list[str]:
+    listed = run(workspace, "longtail", "models", "list", "--json")
+    return [version["version"] for version in json.loads(listed)]
+
+
 def test_ends_with_a_promoted_version(workspace):
     assert read_json(workspace / "reports/gate/verdict.json")["outcome"] == "promote"
     record = read_json(workspace / "reports/register/registration.json")
@@ -32,8 +39,17 @@ def test_ends_with_a_promoted_version(workspace):
 def test_a_second_run_only_looks_at_the_world_outside(workspace):
     before = (workspace / "dvc.lock").read_bytes()
     output = run(workspace, "dvc", "repro")
-    assert stages_run(output) == {"fingerprint", "champion"}
+    assert stages_run(output) == {"fingerprint", "champion", "register"}
     assert (workspace / "dvc.lock").read_bytes() == before
+    assert versions(workspace) == ["1"]
+
+
+def test_a_registry_that_lost_the_model_gets_it_back_once(workspace):
+    (workspace / "mlflow.db").unlink()
+    shutil.rmtree(workspace / "mlruns")
+    for _ in range(2):
+        run(workspace, "dvc", "repro")
+        assert versions(workspace) == ["1"]
 
 
 def test_stage_2_parameters_re_run_nothing_upstream(workspace):
