@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components import nodes
+from longtail.artifacts import Split
 from longtail.commands.provenance import dvc_directory_md5, surroundings
 from longtail.files import read_json, write_json
 
@@ -30,7 +31,8 @@ def with_split(
     """Yield a JSON file with what component `parameters` wrote, what the pod knows, and the split.
 
     The content is that of `longtail.commands.provenance.full_provenance`; its environment is the
-    one in which stage 1 was trained.
+    one in which stage 1 was trained, and its section `split` is what the split was made with, which
+    the run's own parameters need not say of an earlier version.
 
     Args:
         remote: the DVC remote that has the split, if any.
@@ -44,6 +46,10 @@ def with_split(
         del known["environment"]["gpu"]
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "provenance.json"
-        found = {"split_md5": dvc_directory_md5(split), "split_remote": remote or None}
+        found = {
+            "split_md5": dvc_directory_md5(split),
+            "split_remote": remote or None,
+            "params": known["params"] | {"split": read_json(Split(split).profile)["requested"]},
+        }
         write_json(file, known | found)
         yield file

@@ -19,7 +19,7 @@ from longtail.artifacts import Champion, Evaluation, Representation, TauNorm
 from longtail.config.promotion import EvaluateConfig, GateConfig, RegisterConfig
 from longtail.errors import LongtailError
 from longtail.extraction import load_backbone
-from longtail.files import file_digest, read_json
+from longtail.files import file_digest, read_json, write_json
 from longtail.io.connection import connect
 from longtail.io.head_files import load_heads
 from longtail.models import normalize
@@ -317,6 +317,15 @@ def test_a_verdict_on_other_predictions_is_refused(at):
     work = at("a")
     switch_to(work, C)
     with pytest.raises(LongtailError, match="run the step gate again"):
+        work.run_register()
+    assert not (work.root / "register").exists()
+
+
+def test_a_verdict_on_another_variant_of_the_same_predictions_is_refused(at):
+    work = at("a")
+    report = Evaluation(work.evaluation).report
+    write_json(report, read_json(report) | {"chosen": "stage1"})
+    with pytest.raises(LongtailError, match=r"stage2 of .* stage1 of .*; run the step gate again"):
         work.run_register()
     assert not (work.root / "register").exists()
 

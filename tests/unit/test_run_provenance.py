@@ -13,9 +13,9 @@ from longtail.files import read_json, write_json
 
 @pytest.fixture
 def known(tmp_path: Path) -> dict[str, Path]:
-    write_json(tmp_path / "provenance", {"git_commit": "c0ffee", "params": {}})
+    write_json(tmp_path / "provenance", {"git_commit": "c0ffee", "params": {"split": {"seed": 7}}})
     (tmp_path / "split").mkdir()
-    (tmp_path / "split" / "train.parquet").write_bytes(b"rows")
+    write_json(tmp_path / "split" / "profile.json", {"requested": {"seed": 0}})
     return {"provenance": tmp_path / "provenance", "split": tmp_path / "split"}
 
 
@@ -34,6 +34,10 @@ def test_versions_and_gpu_are_those_of_stage_1(known, monkeypatch):
     assert found["git_commit"] == "c0ffee"
     assert found["split_md5"] == dvc_directory_md5(known["split"])
     assert found["split_remote"] == "s3://splits"
+
+
+def test_the_parameters_of_the_split_are_those_it_was_made_with(known):
+    assert content(known, {})["params"] == {"split": {"seed": 0}}
 
 
 def test_a_gpu_that_nobody_noted_is_unknown_and_not_none(known):

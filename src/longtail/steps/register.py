@@ -111,12 +111,20 @@ def register(
 
 
 def _require_same_candidate(inputs: Inputs) -> None:
-    actual = file_digest(inputs.evaluation.predictions)
-    if inputs.candidate.digest != actual:
+    # The predictions are those of all variants: of another choice they are the same.
+    actual = registry.Candidate(
+        digest=file_digest(inputs.evaluation.predictions),
+        chosen=read_json(inputs.evaluation.report)["chosen"],
+    )
+    if inputs.candidate != actual:
         raise LongtailError(
-            f"{inputs.gate.verdict} judges the predictions {inputs.candidate.digest[:12]}..., but "
-            f"{inputs.evaluation.predictions} holds {actual[:12]}...; run the step gate again"
+            f"{inputs.gate.verdict} judges {_named(inputs.candidate)}, but "
+            f"{inputs.evaluation.root} holds {_named(actual)}; run the step gate again"
         )
+
+
+def _named(candidate: registry.Candidate) -> str:
+    return f"{candidate.chosen} of the predictions {candidate.digest[:12]}..."
 
 
 def _record(
