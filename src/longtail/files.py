@@ -125,30 +125,34 @@ def _scratch(out: Path) -> Iterator[Path]:
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     for left in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
-        with suppress(OSError), _locked(left) as free:  # another user's may not be opened
+        with suppress(OSError), locked(left) as free:  # another user's may not be opened
             if free and time.time() - left.stat().st_mtime > SECONDS_TO_LOCK:
                 shutil.rmtree(left, ignore_errors=True)
     made = tempfile.TemporaryDirectory(
         prefix=f".{out.name}.", suffix=".partial", dir=out.parent, ignore_cleanup_errors=True
     )
-    with made as scratch, _locked(Path(scratch)):
+    with made as scratch, locked(Path(scratch)):
         yield Path(scratch)
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[bool]:
-    """Lock a directory during the body; yield whether that succeeded."""
+def locked(directory: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Lock a directory during the body; yield whether that succeeded.
+
+    It does not if another process holds the lock, for which `wait` waits, or if the file system has
+    no locks. The lock of a process that died is free, and no lock file is left behind.
+    """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        yield _lock(descriptor)
+        yield _lock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool:
+def _lock(descriptor: int, how: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # somebody else has it, or the file system has no locks
+        fcntl.flock(descriptor, how)
+    except OSError:
         return False
     return True
 

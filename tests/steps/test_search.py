@@ -175,6 +175,11 @@ def test_a_second_search_on_the_same_study_is_refused(inputs, tmp_path):
         run(inputs, tmp_path / "out", trials=2)
 
 
+def test_what_fails_in_a_search_is_not_taken_for_another_search(tmp_path):
+    with pytest.raises(BlockingIOError), alone_in(tmp_path):
+        raise BlockingIOError
+
+
 def test_torchrun_is_refused(inputs, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(LongtailError, match="torchrun started 2"):

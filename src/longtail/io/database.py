@@ -1,12 +1,11 @@
 """Tracking databases: a local file, opened by one process at a time, or a server's."""
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from longtail.errors import LongtailError
+from longtail.files import locked
 
 _TIMEOUT_SECONDS = 10
 _TAKING_A_TIMEOUT = ("psycopg2", "psycopg", "pymysql", "mysqldb")
@@ -55,17 +54,12 @@ def require_answer(tracking_uri: str) -> None:
 def opening(tracking_uri: str) -> Iterator[None]:
     """Let one process at a time open a local database, which the first one creates.
 
-    Several processes that find no tables would all create them, and all but one would fail. The
-    lock is on the directory, so that no lock file is left behind.
+    Several processes that find no tables would all create them, and all but one would fail.
     """
     database = sqlite_file(tracking_uri)
     if database is None:
         yield
         return
     database.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(database.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with locked(database.parent, wait=True):
         yield
-    finally:
-        os.close(descriptor)

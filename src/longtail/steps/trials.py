@@ -1,6 +1,5 @@
 """An Optuna study in an SQLite file, trial after trial; a kill does not change its result."""
 
-import fcntl
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from longtail.errors import LongtailError
+from longtail.files import locked
 from longtail.randomness import mixed_seed
 
 ERROR = "error"  # the attribute of a trial that failed
@@ -46,19 +46,16 @@ def alone_in(directory: Path) -> Iterator[None]:
     """Make a directory and keep other processes that ask for it out; a dead one keeps nobody out.
 
     Raises:
-        LongtailError: another process is in it.
+        LongtailError: another process is in it, or nobody can tell.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locked(directory) as alone:
+        if not alone:
+            raise LongtailError(
+                f"another search works in {directory}, or its disk has no locks; wait for it, or "
+                "give this one another --out"
+            )
         yield
-    except BlockingIOError:
-        raise LongtailError(
-            f"another search works in {directory}; wait for it, or give this one another --out"
-        ) from None
-    finally:
-        os.close(descriptor)
 
 
 def opened(
