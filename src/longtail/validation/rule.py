@@ -3,18 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from great_expectations.expectations.core.expect_column_pair_values_to_be_equal import (
-    ExpectColumnPairValuesToBeEqual,
-)
-from great_expectations.expectations.core.expect_column_values_to_be_between import (
-    ExpectColumnValuesToBeBetween,
-)
-from great_expectations.expectations.core.expect_column_values_to_be_in_set import (
-    ExpectColumnValuesToBeInSet,
-)
-from great_expectations.expectations.core.expect_column_values_to_be_unique import (
-    ExpectColumnValuesToBeUnique,
-)
+from great_expectations import expectations as gxe
 
 Level = Literal["error", "warning"]
 _SEVERITY = {"error": "critical", "warning": "warning"}
@@ -40,19 +29,19 @@ class Rule:
 def equal(name: str, table: str, columns: tuple[str, str], **rest: Any) -> Rule:
     """Return the rule that two columns are equal."""
     pair = {"column_A": columns[0], "column_B": columns[1]}
-    return _rule(name, table, columns, ExpectColumnPairValuesToBeEqual, pair, **rest)
+    return _rule(name, table, columns, gxe.ExpectColumnPairValuesToBeEqual, pair, **rest)
 
 
 def unique(name: str, table: str, column: str, **rest: Any) -> Rule:
     """Return the rule that no value occurs twice."""
-    expectation = ExpectColumnValuesToBeUnique
+    expectation = gxe.ExpectColumnValuesToBeUnique
     return _rule(name, table, (column,), expectation, {"column": column}, **rest)
 
 
 def in_set(name: str, table: str, column: str, values: list[Any], **rest: Any) -> Rule:
     """Return the rule that every value is one of `values`."""
     arguments = {"column": column, "value_set": values}
-    return _rule(name, table, (column,), ExpectColumnValuesToBeInSet, arguments, **rest)
+    return _rule(name, table, (column,), gxe.ExpectColumnValuesToBeInSet, arguments, **rest)
 
 
 def between(
@@ -66,7 +55,7 @@ def between(
 ) -> Rule:
     """Return the rule that every value is at least `low` and at most `high`."""
     arguments = {"column": column, "min_value": low, "max_value": high}
-    return _rule(name, table, (column,), ExpectColumnValuesToBeBetween, arguments, **rest)
+    return _rule(name, table, (column,), gxe.ExpectColumnValuesToBeBetween, arguments, **rest)
 
 
 def _rule(
