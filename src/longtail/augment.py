@@ -196,7 +196,7 @@ def image_policy(
             if operation.name.startswith("Posterize"):
                 operation.aug_fn = _posterize
         parts.append(partial(_picture_by_picture, made))
-    policy: Policy = Compose(parts) if len(parts) > 1 else parts[0]
+    policy: Policy = Compose(parts)
     return policy
 
 

@@ -15,10 +15,7 @@ from rich.table import Table
 from longtail.artifacts import Evaluation, Gate, Registration, Report
 from longtail.errors import LongtailError
 from longtail.files import read_json
-from longtail.report.table import table_columns, variant_table
-
-COLOURS = {"promote": "green", "hold": "yellow", "reject": "red"}
-MARKS = {True: "[green]passed[/]", False: "[red]failed[/]", None: "[yellow]undecided[/]"}
+from longtail.report.table import COLOURS, MARKS, table_columns, variant_table
 
 
 def run() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .image_input import Pixels, try_pixels
-from .prior_shift import Floats, shift_prior
+from .prior_shift import Floats, log_softmax, shift_prior
 
 # Pixels `[N, S, S, 3]` -> logits of classes `[N, C]`, and of super-classes `[N, K]` if there are.
 Forward = Callable[[Pixels], tuple[Floats, ...]]
@@ -90,7 +90,7 @@ class Predictor:
     def scores(self, pixels: Pixels) -> Scores:
         """Return what the model says of pixels `[N, S, S, 3]`, `N > 0`, in float32."""
         passes = [
-            [_log_softmax(logits) for logits in self._forward(pixels[start : start + BATCH])]
+            [log_softmax(logits) for logits in self._forward(pixels[start : start + BATCH])]
             for start in range(0, len(pixels), BATCH)
         ]
         levels = [np.concatenate(level) for level in zip(*passes, strict=True)]
@@ -187,8 +187,3 @@ class Predictor:
 def read_facts(path: Path) -> Facts:
     """Read a `model.json`."""
     return Facts(**json.loads(path.read_text(encoding="utf-8")))
-
-
-def _log_softmax(logits: Floats) -> Floats:
-    z = logits - logits.max(axis=1, keepdims=True)
-    return np.asarray(z - np.log(np.exp(z).sum(axis=1, keepdims=True)))

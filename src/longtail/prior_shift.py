@@ -37,9 +37,13 @@ def shift_prior(log_probabilities: Floats, *, trained: Floats, target: Floats) -
         log_probabilities: of the model, `[N, C]`. trained: the prior they assume, `[C]`.
         target: the class distribution to predict for, `[C]`; not 0 for all trained classes.
     """
-    shifted = log_probabilities + _log_ratio(target, trained)
-    shifted = shifted - shifted.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+    return log_softmax(log_probabilities + _log_ratio(target, trained))
+
+
+def log_softmax(logits: Floats) -> Floats:
+    """Return the log-probabilities of logits `[N, C]`."""
+    z = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(z - np.log(np.exp(z).sum(axis=1, keepdims=True)))
 
 
 def estimate_prior(

@@ -8,14 +8,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from longtail.io.registry import titled
+from longtail.report.table import COLOURS, MARKS
 
 if TYPE_CHECKING:
     from longtail.differences import Difference
     from longtail.io.history import Entry
     from longtail.steps.compare import Comparison
 
-COLOURS = {"promote": "green", "hold": "yellow", "reject": "red"}
-MARKS = {True: "[green]passed[/]", False: "[red]failed[/]", None: "[yellow]undecided[/]"}
 SURE = {"better": "[green]better[/]", "worse": "[red]worse[/]", "": ""}
 
 

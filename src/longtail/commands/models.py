@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from longtail.commands.steps import DEFAULT_PARAMS
+
 if TYPE_CHECKING:
     from longtail.config.promotion import RegisterConfig
     from longtail.steps.promote import Change
@@ -21,7 +23,6 @@ Params = Annotated[Path, typer.Option(help="Parameter file; its section `registe
 Model = Annotated[str | None, typer.Option(help="Registered model; default: register.model_name.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 By = Annotated[str | None, typer.Option(help="Who does this; default: the user and the machine.")]
-DEFAULT_PARAMS = Path("params.yaml")
 
 
 @app.command("list")

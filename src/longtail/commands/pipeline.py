@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from longtail.commands import cluster
+from longtail.commands.cluster import Params
 from longtail.commands.steps import DEFAULT_PARAMS
 
 app = typer.Typer(
     help="The flow as a Kubeflow pipeline.", no_args_is_help=True, rich_markup_mode=None
 )
-Params = Annotated[Path, typer.Option(help="Parameter file; all its sections are read.")]
 
 
 @app.command()

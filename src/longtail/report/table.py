@@ -10,6 +10,9 @@ TITLES = {
     "stage2": "Stage 2",
     "stage2_tau": "Stage 2 + tau",
 }
+# In the terminal, in rich's markup: an outcome of the gate, and one of its checks.
+COLOURS = {"promote": "green", "hold": "yellow", "reject": "red"}
+MARKS = {True: "[green]passed[/]", False: "[red]failed[/]", None: "[yellow]undecided[/]"}
 UNKNOWN = "–"  # noqa: RUF001  the dash that stands for "no value"
 
 
