@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 
 from longtail.artifacts import (
@@ -20,8 +21,10 @@ from longtail.artifacts import (
     TauNorm,
     Validation,
 )
-from longtail.commands.provenance import dvc_directory_md5
 from longtail.files import file_digest, read_json
+from longtail.io.versioning import dvc_directory_md5
+from longtail.report.material import outcome_in
+from longtail.report.ranking import confusion_of, merged_confusion
 
 
 def images(root: Path) -> dict[str, Any]:
@@ -119,15 +122,11 @@ def scores(root: Path) -> dict[str, float]:
 def group_confusion(root: Path) -> tuple[list[str], list[list[int]]]:
     """Return the names of the groups, and how many images of one were taken for another."""
     report = read_json(Evaluation(root).report)
-    said_by_chosen = f"{report['chosen']}_prediction"
-    table = pq.read_table(Evaluation(root).predictions, columns=["label", said_by_chosen])
     names = report["group_names"]
-    place = np.array([names.index(entry["group"]) for entry in report["classes"]])
-    true = place[table["label"].to_numpy()]
-    said = place[table[said_by_chosen].to_numpy()]
-    matrix = np.zeros((len(names), len(names)), dtype=int)
-    np.add.at(matrix, (true, said), 1)
-    return names, matrix.tolist()
+    place = [names.index(entry["group"]) for entry in report["classes"]]
+    said = outcome_in(pd.read_parquet(Evaluation(root).predictions), report["chosen"])
+    confusion = confusion_of(said, num_classes=len(place))
+    return names, merged_confusion(confusion, place, cells=len(names)).tolist()
 
 
 def champion(root: Path) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 
 from components import nodes
 from longtail.artifacts import Split
-from longtail.commands.provenance import dvc_directory_md5, surroundings
 from longtail.files import read_json, write_json
+from longtail.io.versioning import dvc_directory_md5
+from longtail.provenance import surroundings
 
 
 def of_this_pod() -> dict[str, str]:
@@ -30,7 +31,7 @@ def with_split(
 ) -> Iterator[Path]:
     """Yield a JSON file with what component `parameters` wrote, what the pod knows, and the split.
 
-    The content is that of `longtail.commands.provenance.full_provenance`; its environment is the
+    The content is that of `longtail.provenance.full_provenance`; its environment is the
     one in which stage 1 was trained, and its section `split` is what the split was made with, which
     the run's own parameters need not say of an earlier version.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import components
 import longtail
-from longtail.commands.provenance import git_state
+from longtail.provenance import git_state
 
 
 def code_revision(*images: str) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 import mlflow
 import pytest
 
-from longtail.commands.provenance import full_provenance, provenance
 from longtail.io import checkout, origin
 from longtail.io.connection import connect
+from longtail.provenance import full_provenance, provenance
 
 PROVENANCE: dict[str, Any] = {
     "git_commit": "c0ffee",
@@ -139,7 +139,7 @@ def test_what_the_page_says_is_the_same_and_takes_no_patch_and_no_torch(reposito
     code = (
         "import sys; from pathlib import Path\n"
         "import longtail.steps.report\n"
-        "from longtail.commands.provenance import provenance\n"
+        "from longtail.provenance import provenance\n"
         "provenance(params=Path('params.yaml'), split=Path('split'))\n"
         "print('torch' in sys.modules)"
     )

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from longtail.commands.pin import read_pointer
-from longtail.commands.provenance import dvc_directory_md5
 from longtail.errors import LongtailError
-from longtail.io.versioning import check_belongs, pointed_md5, pull, version
+from longtail.io.versioning import check_belongs, dvc_directory_md5, pointed_md5, pull, version
 from tests.steps.s3_server import BUCKET, S3Server
 from tests.steps.split_fixtures import run_split, write_images
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from components.provenance import of_this_pod, with_split
-from longtail.commands.provenance import dvc_directory_md5
 from longtail.files import read_json, write_json
+from longtail.io.versioning import dvc_directory_md5
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from longtail.commands.search import set_parameters, settings
-from longtail.config.params import load_section
+from longtail.commands.search import settings
+from longtail.config.params import load_section, set_parameters
 from longtail.config.represent import RepresentConfig
 from longtail.config.search import SearchConfig
 from longtail.config.stage2 import TauNormConfig

@@ -115,8 +115,7 @@ def adopt_parameters(params: Path, requested: dict[str, Any]) -> list[str]:
 
     The parameters are logged with the model, so they have to tell the truth about its split.
     """
-    from longtail.commands.search import set_parameters
-    from longtail.config.params import load_section
+    from longtail.config.params import load_section, set_parameters
     from longtail.config.split import SplitConfig
 
     present = load_section(params, "split", SplitConfig).model_dump(mode="json")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from longtail.commands.models import DEFAULT_PARAMS, Model, Params, Which, register_config
+from longtail.commands.models import Model, Params, Which, register_config
+from longtail.commands.steps import DEFAULT_PARAMS
 from longtail.errors import LongtailError
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ def reproduce(
     """
     config = register_config(params, model)
     from longtail.artifacts import Evaluation
-    from longtail.commands.provenance import surroundings
     from longtail.io import catalogue, checkout, origin, registry
     from longtail.io.connection import connect
+    from longtail.provenance import surroundings
     from longtail.reproduction import compare, lines
 
     work = Path(tempfile.mkdtemp(prefix="reproduce-")) if into is None else into
@@ -79,8 +80,8 @@ def _commit(title: str, made: "Origin") -> str:
 
 def _make_data(clone: "Checkout", made: "Origin") -> None:
     """Bring images and split, by DVC or from the source, and check that the split is the same."""
-    from longtail.commands.provenance import dvc_directory_md5
     from longtail.io.checkout import SPLIT
+    from longtail.io.versioning import dvc_directory_md5
 
     if clone.fetch_data(made.lock):
         typer.echo("images and split: fetched by DVC")

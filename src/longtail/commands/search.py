@@ -60,6 +60,8 @@ def search(
 
 
 def _apply_or_offer(params: Path, found: dict[str, float], *, apply: bool) -> None:
+    from longtail.config.params import set_parameters
+
     if apply:
         set_parameters(params, found)
         typer.echo(f"{params} has them now; `dvc repro` fits all training images.")
@@ -75,29 +77,6 @@ def settings(result: dict[str, Any]) -> dict[str, float]:
     if result["tau"] is not None:
         found["tau_norm.stage1_tau"] = result["tau"]
     return found
-
-
-def set_parameters(params: Path, values: dict[str, float]) -> None:
-    """Write dotted parameters into a parameter file; all else stays as it is, comments too."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.comments import CommentedMap
-
-    from longtail.files import whole_file
-
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 1_000_000  # long lines stay whole
-    yaml.representer.add_representer(
-        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    content = yaml.load(params.read_text(encoding="utf-8")) or CommentedMap()
-    for dotted, value in values.items():
-        section, key = dotted.split(".")
-        if content.get(section) is None:
-            content[section] = CommentedMap()
-        content[section][key] = value
-    with whole_file(params) as partial, partial.open("w", encoding="utf-8") as file:
-        yaml.dump(content, file)
 
 
 def _tell(result: dict[str, Any], out: Path) -> None:

@@ -271,10 +271,10 @@ def report(
     params: Params = DEFAULT_PARAMS,
 ) -> None:
     """Write the page and the model card."""
-    from longtail.commands.provenance import provenance, provenance_file
     from longtail.config.params import load_section
     from longtail.config.promotion import ReportConfig
     from longtail.cost import COSTS
+    from longtail.provenance import provenance, provenance_file
     from longtail.steps.report import report as step
 
     with recorded("report"), provenance_file(provenance(params=params, split=split)) as file:
@@ -306,10 +306,10 @@ def register(
     keep_rejected: KeepRejected = False,
 ) -> None:
     """Register the model and set its aliases."""
-    from longtail.commands.provenance import full_provenance, provenance_file
     from longtail.config.params import load_section
     from longtail.config.promotion import RegisterConfig
     from longtail.io.connection import Unreachable
+    from longtail.provenance import full_provenance, provenance_file
     from longtail.steps.register import register as step
 
     with recorded("register"), provenance_file(full_provenance(params=params, split=split)) as file:

@@ -1,5 +1,6 @@
 """The parameter file: which model each of its sections is."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from longtail.config.section import S, Section, nearest, parse
 from longtail.config.split import SplitConfig, ValidateConfig
 from longtail.config.stage2 import ClassifyConfig, EmbedConfig, TauNormConfig
 from longtail.errors import LongtailError
+from longtail.files import whole_file
 
 FLOW: dict[str, type[Section]] = {
     "ingest": IngestConfig,
@@ -53,10 +55,7 @@ class _Loader(yaml.SafeLoader):
 
 def parse_content(content: dict[str, Any], *, where: str) -> dict[str, Section]:
     """Return all sections of a flow from plain values; a missing one means all defaults."""
-    sections = {
-        name: parse(model, content.get(name) or {}, where=f"{where}, section `{name}`")
-        for name, model in FLOW.items()
-    }
+    sections = {name: _section(content, name, model, where=where) for name, model in FLOW.items()}
     _refuse_combinations(where, content)
     return sections
 
@@ -69,7 +68,7 @@ def load_flow(params: Path) -> dict[str, Section]:
 def load_section(params: Path, name: str, model: type[S]) -> S:
     """Read one section of a parameter file; a missing section means all defaults."""
     content = read_params(params)
-    section = parse(model, content.get(name) or {}, where=f"{params}, section `{name}`")
+    section = _section(content, name, model, where=str(params))
     if name in ("represent", "classify", "tau_norm"):
         _refuse_combinations(str(params), content)
     return section
@@ -114,15 +113,36 @@ def read_mapping(file: Path, *, fix: str) -> dict[str, Any]:
     return content
 
 
+def set_parameters(params: Path, values: Mapping[str, Any]) -> None:
+    """Write dotted parameters into a parameter file; all else stays as it is, comments too."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 1_000_000  # long lines stay whole
+    yaml.representer.add_representer(
+        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    content = yaml.load(params.read_text(encoding="utf-8")) or CommentedMap()
+    for dotted, value in values.items():
+        section, key = dotted.split(".")
+        if content.get(section) is None:
+            content[section] = CommentedMap()
+        content[section][key] = value
+    with whole_file(params) as partial, partial.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
+
+
+def _section(content: Mapping[str, Any], name: str, model: type[S], *, where: str) -> S:
+    return parse(model, content.get(name) or {}, where=f"{where}, section `{name}`")
+
+
 def _refuse_combinations(params: str, content: dict[str, Any]) -> None:
     """Refuse methods of one section that those of another do not allow."""
-
-    def read(name: str, model: type[S]) -> S:
-        return parse(model, content.get(name) or {}, where=f"{params}, section `{name}`")
-
-    represent = read("represent", RepresentConfig)
-    classify = read("classify", ClassifyConfig)
-    tau_norm = read("tau_norm", TauNormConfig)
+    represent = _section(content, "represent", RepresentConfig, where=params)
+    classify = _section(content, "classify", ClassifyConfig, where=params)
+    tau_norm = _section(content, "tau_norm", TauNormConfig, where=params)
     cosine = represent.head_kind == "cosine"
     if classify.method == "logit_adjustment" and not represent.keeps_prior:
         raise LongtailError(

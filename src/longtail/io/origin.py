@@ -65,7 +65,7 @@ def tags(provenance: dict[str, Any]) -> dict[str, str]:
 
 
 def log(provenance: dict[str, Any]) -> None:
-    """Store the files of a provenance (`longtail.commands.provenance`) with the active run."""
+    """Store the files of a provenance (`longtail.provenance`) with the active run."""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         params = yaml.safe_dump(provenance["params"], sort_keys=True, allow_unicode=True)

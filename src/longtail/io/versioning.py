@@ -5,6 +5,8 @@ credentials: what identifies a version is the pointer, the few lines of `split.d
 the md5 matters.
 """
 
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -79,6 +81,22 @@ def pointed_md5(pointer: str) -> str:
     return f"{found[0].removesuffix('.dir')}.dir"
 
 
+def dvc_directory_md5(root: Path) -> str:
+    """Return the md5 that `dvc.lock` has for a directory, without DVC.
+
+    DVC hashes the JSON list of `{md5, relpath}` of all files, sorted by path, and appends `.dir`.
+    """
+    files = sorted(
+        (path.relative_to(root).parts, path) for path in root.rglob("*") if path.is_file()
+    )
+    if not files:
+        raise LongtailError(f"{root} holds no files; run `dvc repro split` first")
+    entries = [
+        {"md5": _md5(path.read_bytes()), "relpath": "/".join(parts)} for parts, path in files
+    ]
+    return _md5(json.dumps(entries, sort_keys=True).encode()) + ".dir"
+
+
 def check_belongs(split: Path, *, images: Path) -> None:
     """Raise LongtailError unless `split` was made from the manifest of `images`."""
     wanted, found = (
@@ -110,6 +128,10 @@ def run_dvc(directory: Path, *arguments: str) -> str:
             f"dvc {' '.join(arguments)} failed: {'; '.join(reasons).rstrip(' :') or done.stderr}"
         )
     return done.stdout
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 @contextmanager

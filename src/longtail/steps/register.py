@@ -75,7 +75,7 @@ def register(
     with a failure: running it again finds what there is already and goes on.
 
     Args:
-        provenance: JSON of `longtail.commands.provenance.full_provenance`.
+        provenance: JSON of `longtail.provenance.full_provenance`.
         keep_rejected: make a version of a rejected candidate too, without any alias.
 
     Raises:

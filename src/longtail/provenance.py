@@ -1,7 +1,5 @@
 """Where a model comes from: code revision, data version and every parameter."""
 
-import hashlib
-import json
 import os
 import platform
 import subprocess
@@ -13,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from longtail.config.params import load_flow
-from longtail.errors import LongtailError
 from longtail.files import write_json
+from longtail.io.versioning import dvc_directory_md5
 
 # The user's settings of `git diff` would make it something that Git cannot apply, or nothing.
 _PATCH = (
@@ -95,26 +93,6 @@ def git_state() -> tuple[str | None, bool | None]:
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain", "--untracked-files=no")
     return commit, None if status is None else bool(status)
-
-
-def dvc_directory_md5(root: Path) -> str:
-    """Return the md5 that `dvc.lock` has for a directory, without DVC.
-
-    DVC hashes the JSON list of `{md5, relpath}` of all files, sorted by path, and appends `.dir`.
-    """
-    files = sorted(
-        (path.relative_to(root).parts, path) for path in root.rglob("*") if path.is_file()
-    )
-    if not files:
-        raise LongtailError(f"{root} holds no files; run `dvc repro split` first")
-    entries = [
-        {"md5": _md5(path.read_bytes()), "relpath": "/".join(parts)} for parts, path in files
-    ]
-    return _md5(json.dumps(entries, sort_keys=True).encode()) + ".dir"
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _git(*arguments: str) -> str | None:
