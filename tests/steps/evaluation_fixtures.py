@@ -192,6 +192,7 @@ def _description(
         "keeps_prior": True,
         "follows_counts": True,
         "sampler": "instance",
+        "departures": [],
         "best_epoch": 11,
         "epochs": 12,
         "val": {},
