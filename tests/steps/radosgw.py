@@ -14,7 +14,7 @@ from pathlib import Path
 
 PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
 ACCESS_KEY, SECRET_KEY = "TESTACCESS", "TESTSECRET"
-_OSD_STARTS, _OSD_SECONDS = 4, 30
+_OSD_STARTS, _OSD_SECONDS = 8, 10
 _SETTINGS = """
 [global]
 fsid = {fsid}
@@ -34,6 +34,7 @@ osd pool default pg autoscale mode = off
 mon allow pool size one = true
 mon max pg per osd = 1000
 mon data avail crit = 1
+paxos propose interval = 0.05
 osd crush chooseleaf type = 0
 osd objectstore = memstore
 memstore device bytes = 2147483648
@@ -88,11 +89,12 @@ class Radosgw:
         self._run("ceph", "--connect-timeout", "30", "osd", "new", osd)
         self._run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
         self._start_osd()
-        self._daemon("radosgw", "-n", "client.rgw.a")
-        self._wait_for_answer()
+        # Before the gateway, which caches that there is no such user.
         user = ["--uid", "test", "--display-name", "test"]
         keys = ["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]
         self._run("radosgw-admin", "user", "create", *user, *keys)
+        self._daemon("radosgw", "-n", "client.rgw.a")
+        self._wait_for_answer()
 
     def _start_osd(self) -> None:
         """Start the OSD, again if on a busy machine it has missed the monitor's first map."""
