@@ -89,12 +89,11 @@ class Radosgw:
         self._run("ceph", "--connect-timeout", "30", "osd", "new", osd)
         self._run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
         self._start_osd()
-        # Before the gateway, which caches that there is no such user.
+        self._daemon("radosgw", "-n", "client.rgw.a")
+        self._wait_for_answer()
         user = ["--uid", "test", "--display-name", "test"]
         keys = ["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]
         self._run("radosgw-admin", "user", "create", *user, *keys)
-        self._daemon("radosgw", "-n", "client.rgw.a")
-        self._wait_for_answer()
 
     def _start_osd(self) -> None:
         """Start the OSD, again if on a busy machine it has missed the monitor's first map."""
