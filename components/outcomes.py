@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from longtail.artifacts import Evaluation, Representation, TauNorm
+from longtail.config.params import LEARNING
 from longtail.config.section import parse
 from longtail.config.split import SplitConfig
 from longtail.config.study import StudyConfig
@@ -16,7 +17,7 @@ from longtail.study.grid import Cell
 from longtail.study.results import rows
 from longtail.study.runner import State
 from longtail.study.summary import summarise
-from longtail.study.tasks import LEARNING, Task
+from longtail.study.tasks import Task
 
 
 def gather(

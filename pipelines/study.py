@@ -9,11 +9,11 @@ from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from components.study import compare, outcome
+from longtail.config.params import LEARNING
 from longtail.config.resources import ResourcesConfig
 from longtail.config.study import StudyConfig
 from longtail.errors import LongtailError
 from longtail.study.grid import Cell, cells, read_study
-from longtail.study.tasks import LEARNING
 from pipelines.compiling import compiled
 from pipelines.flow import prepare, train
 from pipelines.parameters import plain, read_resources

@@ -30,6 +30,8 @@ FLOW: dict[str, type[Section]] = {
     "report": ReportConfig,
     "register": RegisterConfig,
 }
+# Stage 1 and what follows from it; the steps before make and check its data.
+LEARNING = ("represent", "embed", "classify", "tau_norm", "evaluate")
 SECTIONS: dict[str, type[Section]] = {
     **FLOW,
     "search": SearchConfig,

@@ -105,7 +105,8 @@ class ShardCache(Section):
 
     claim: str | None = Field(
         default=None,
-        description="Volume claim that pods share, writable to UID 10001; default: none.",
+        description="Volume claim that pods share, writable to UID 10001; default: each pod caches "
+        "for itself.",
     )
     gigabytes: Positive = Field(default=5.0, description="Limit; shards not read for longest go.")
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
+from longtail.config.params import LEARNING
 from longtail.errors import LongtailError
 from longtail.io import versioning
-from longtail.study.tasks import LEARNING
 
 IMAGES, SPLIT = Path("data/images"), Path("data/split")
 # What follows from images and split, up to what a version is judged by. The registry's side of the

@@ -107,9 +107,11 @@ def _price(
     }
     given = [f"{change:.1f} points of {name}" for name, change in changes.items() if change > 0]
     taken = [f"{-change:.1f} points of {name}" for name, change in changes.items() if change < 0]
-    parts = [*(["it gives " + " and ".join(given)] if given else [])]
-    if taken or not unseen:
-        parts += ["it costs " + " and ".join(taken)] if taken else ["it costs nothing in any group"]
+    parts = ["it gives " + " and ".join(given)] if given else []
+    if taken:
+        parts.append("it costs " + " and ".join(taken))
+    elif not unseen:
+        parts.append("it costs nothing in any group")
     if unseen:
         parts.append(f"what it costs {' and '.join(unseen)} is unknown: val has none")
     text = "; ".join(parts)

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from longtail.artifacts import Evaluation, Representation, TauNorm
+from longtail.config.params import LEARNING
 from longtail.errors import LongtailError
 from longtail.files import read_json
 from longtail.io.study_log import CellRecord
@@ -17,7 +18,6 @@ from longtail.report.material import multiply_adds
 from longtail.study.comparing import Bools
 from longtail.study.grid import Cell
 from longtail.study.runner import State
-from longtail.study.tasks import LEARNING
 
 ALL = "all"
 

@@ -37,8 +37,6 @@ INPUTS: dict[str, dict[str, str]] = {
         "tau_norm": "tau_norm",
     },
 }
-# Stage 1 and what follows from it; the steps before make and check its data.
-LEARNING = ("represent", "embed", "classify", "tau_norm", "evaluate")
 
 
 @dataclass(frozen=True)
