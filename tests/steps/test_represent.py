@@ -110,13 +110,21 @@ def test_every_option_trains(inputs, tmp_path, changes):
     assert all(entry["train_loss"] > 0 for entry in read_json(tmp_path / "out" / "history.json"))
 
 
-def test_a_compiled_network_trains_the_same_model(inputs, tmp_path):
+def test_a_compiled_network_trains_the_same_model(inputs, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "true")
     # What inductor makes of it takes a compiler and minutes; that it is handed over takes neither.
     changes = {"frozen_groups": "all", "unfreeze_every": 1, "sam_rho": 0.05}
     with torch.compiler.set_stance("force_eager"):
         for compiled in (False, True):
             represent(config(compile=compiled, **changes), **inputs, out=tmp_path / str(compiled))
     assert digests(tmp_path / "True") == digests(tmp_path / "False")
+
+
+def test_compile_without_a_compiler_is_refused_before_training(inputs, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(LongtailError, match=r"lacks a compiler \(no-such-compiler\); install"):
+        represent(config(compile=True), **inputs, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_average_of_weights_ends_where_training_does(inputs, tmp_path):

@@ -1,8 +1,11 @@
 """From the parameters of stage 1 to its network, its trainer, and the heads that come out."""
 
 import math
+import os
+import shutil
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -106,10 +109,25 @@ def build_trainer(
 
 
 def _compiled(network: Network, device: torch.device) -> Callable[[Tensor], Tensor]:
+    _require_compiler(device)
     # On a GPU as CUDA graphs too: a small network's kernels take less time than launching them.
     mode = "reduce-overhead" if device.type == "cuda" else "default"
     # A graph for each size of batch: a dynamic one, made for a short batch, would serve all others.
     return torch.compile(network, mode=mode, dynamic=False)
+
+
+def _require_compiler(device: torch.device) -> None:
+    """Raise LongtailError where torch would find at the first step what it lacks."""
+    variable, usual = ("CC", ["gcc", "clang"]) if device.type == "cuda" else ("CXX", ["g++"])
+    compilers = [os.environ[variable]] if variable in os.environ else usual
+    lacks = [] if any(map(shutil.which, compilers)) else [f"a compiler ({' or '.join(compilers)})"]
+    if device.type == "cuda" and find_spec("triton") is None:
+        lacks.append("Triton (`pip install triton`)")
+    if lacks:
+        raise LongtailError(
+            f"represent.compile is true, but this machine lacks {' and '.join(lacks)}; install "
+            "what is missing, or set it to false"
+        )
 
 
 def _recipe(
