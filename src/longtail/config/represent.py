@@ -135,7 +135,7 @@ class RepresentConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="auto: bf16 autocast where the hardware multiplies in bf16."
     )
-    compile: bool = Field(default=False, description="torch.compile the model.")
+    compile: bool = Field(default=False, description="torch.compile the model; takes a compiler.")
     resident_gigabytes: float = Field(
         default=4.0,
         ge=0.0,
