@@ -103,10 +103,12 @@ EVERY_OPTION = {
 
 @pytest.mark.parametrize("changes", EVERY_OPTION.values(), ids=EVERY_OPTION)
 def test_every_option_trains(inputs, tmp_path, changes):
-    represent(config(**changes), **inputs, out=tmp_path / "out")
+    given = config(**changes)
+    represent(given, **inputs, out=tmp_path / "out")
     description = read_json(Representation(tmp_path / "out").description)
     cosine = changes.get("loss") == "ldam" or "head" in changes
     assert description["head_kind"] == ("cosine" if cosine else "linear")
+    assert description["follows_counts"] == given.follows_counts
     assert all(entry["train_loss"] > 0 for entry in read_json(tmp_path / "out" / "history.json"))
 
 

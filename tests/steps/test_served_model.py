@@ -7,8 +7,6 @@ import pytest
 import torch
 
 from longtail.artifacts import Representation, TauNorm
-from longtail.config.represent import RepresentConfig
-from longtail.config.section import parse
 from longtail.files import read_json, write_json
 from longtail.heads import Head
 from longtail.io.head_files import save_heads
@@ -37,26 +35,6 @@ def test_plain_training_leaves_the_counts_in_the_probabilities(models):
     assert facts.prior == [0.75, 0.25, 0.0] and facts.class_counts == [150, 50, 0]
     assert facts.classes == ["ant", "bee", "cat"] and facts.groups == ["many", "medium", "few"]
     assert facts.image_size == SIZE and facts.chosen == "stage1" and not facts.rejects
-
-
-@pytest.mark.parametrize(
-    ("changes", "follows"),
-    [
-        ({"loss": {"name": "cross_entropy", "smoothing": 0.1}}, True),
-        ({"loss": "focal"}, True),
-        ({"loss": "seql"}, True),
-        ({"loss": "sigmoid_focal"}, True),
-        ({"loss": "label_aware_smoothing"}, False),
-        ({"loss": "balanced_softmax"}, False),
-        ({"loss": "focal", "sampler": "square_root"}, False),
-        ({"deferred_sampler": "class_balanced"}, False),
-        ({"reweighting": {"scheme": "inverse_frequency"}}, False),
-        ({"hierarchy": {"class_weights": "balanced"}}, False),
-    ],
-    ids=str,
-)
-def test_the_counts_stay_where_stage_1_does_not_balance(changes, follows):
-    assert parse(RepresentConfig, changes, where="represent").follows_counts == follows
 
 
 def test_whatever_balances_takes_them_out(models):

@@ -7,6 +7,7 @@ import yaml
 
 from longtail.config.params import SECTIONS, load_section
 from longtail.config.represent import RepresentConfig
+from longtail.config.section import parse
 from longtail.config.stage2 import ClassifyConfig, TauNormConfig
 from longtail.errors import LongtailError
 
@@ -154,3 +155,23 @@ def test_the_shape_of_one_law_is_not_taken_for_that_of_another(tmp_path):
 def test_a_gpu_section_that_says_one_thing_keeps_the_defaults_of_gpus(tmp_path):
     gpu = load(tmp_path, "resources: {gpu: {accelerators: 1}}", "resources").gpu
     assert (gpu.image, gpu.memory, gpu.timeout_minutes) == ("longtail:gpu", "8Gi", 1440)
+
+
+@pytest.mark.parametrize(
+    ("changes", "follows"),
+    [
+        ({"loss": {"name": "cross_entropy", "smoothing": 0.1}}, True),
+        ({"loss": "focal"}, True),
+        ({"loss": "seql"}, True),
+        ({"loss": "sigmoid_focal"}, True),
+        ({"loss": "label_aware_smoothing"}, False),
+        ({"loss": "balanced_softmax"}, False),
+        ({"loss": "focal", "sampler": "square_root"}, False),
+        ({"deferred_sampler": "class_balanced"}, False),
+        ({"reweighting": {"scheme": "inverse_frequency"}}, False),
+        ({"hierarchy": {"class_weights": "balanced"}}, False),
+    ],
+    ids=str,
+)
+def test_stage_1_follows_the_counts_unless_it_balances(changes, follows):
+    assert parse(RepresentConfig, changes, where="represent").follows_counts == follows
