@@ -1,10 +1,12 @@
 """MLflow away, without a driver, or not there at all: what a user is told, and how soon."""
 
 import os
+import shutil
 import sqlite3
 import time
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 
 import boto3
@@ -33,6 +35,20 @@ class Pauses:
         self.seconds.append(seconds)
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file without runs; to copy it takes no time, to make its tables takes seconds."""
+    file = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    with connect(f"sqlite:///{file}"):
+        return file
+
+
+@pytest.fixture
+def database(empty: Path, tmp_path: Path) -> Path:
+    """One for each test, since tests lock theirs or leave it open."""
+    return Path(shutil.copy(empty, tmp_path / "mlflow.db"))
+
+
 @pytest.mark.parametrize("uri", AWAY, ids=["server", "database"])
 def test_an_mlflow_that_is_away_is_told_without_minutes_of_trying(monkeypatch, uri):
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
@@ -56,12 +72,11 @@ def test_an_mlflow_that_is_away_is_told_without_minutes_of_trying(monkeypatch, u
         ("rw", ["SELECT * FROM absent"], "no such table"),
     ],
 )
-def test_a_database_file_that_cannot_be_used_is_not_waited_for(tmp_path, mode, statements, said):
-    file = tmp_path / "mlflow.db"
+def test_a_database_file_that_cannot_be_used_is_not_waited_for(database, mode, statements, said):
     with (
         pytest.raises(LongtailError, match=rf"cannot be used: .*{said}.*; check") as caught,
-        connect(f"sqlite:///{file}"),
-        create_engine(f"sqlite:///file:{file}?mode={mode}&uri=true").connect() as connection,
+        connect(f"sqlite:///{database}"),
+        create_engine(f"sqlite:///file:{database}?mode={mode}&uri=true").connect() as connection,
     ):
         for statement in statements:
             connection.execute(text(statement))
@@ -83,14 +98,13 @@ def test_what_is_no_database_file_is_told_at_once(tmp_path, monkeypatch, content
     assert not isinstance(caught.value, Unreachable)
 
 
-def test_a_database_file_that_others_hold_locked_is_worth_waiting_for(tmp_path):
-    file = tmp_path / "mlflow.db"
-    other = sqlite3.connect(file, isolation_level=None)
-    engine = create_engine(f"sqlite:///{file}", connect_args={"timeout": 0})
+def test_a_database_file_that_others_hold_locked_is_worth_waiting_for(database):
+    other = sqlite3.connect(database, isolation_level=None)
+    engine = create_engine(f"sqlite:///{database}", connect_args={"timeout": 0})
     with (
         closing(other),
         pytest.raises(Unreachable, match="is locked"),
-        connect(f"sqlite:///{file}"),
+        connect(f"sqlite:///{database}"),
     ):
         other.execute("BEGIN EXCLUSIVE")
         with engine.connect() as connection:
@@ -107,7 +121,7 @@ def test_a_database_file_that_others_hold_locked_is_worth_waiting_for(tmp_path):
         ("AccessDenied", "keys that may write there"),
     ],
 )
-def test_credentials_that_the_store_refuses_are_not_tried_again(tmp_path, code, what_to_do):
+def test_credentials_that_the_store_refuses_are_not_tried_again(database, code, what_to_do):
     class Refusal(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             answer = f"<Error><Code>{code}</Code><Message>No</Message></Error>".encode()
@@ -127,7 +141,7 @@ def test_credentials_that_the_store_refuses_are_not_tried_again(tmp_path, code, 
         )
         with (
             pytest.raises(LongtailError, match=rf"refused .*{code}.*{what_to_do}$") as caught,
-            connect(f"sqlite:///{tmp_path}/mlflow.db"),
+            connect(f"sqlite:///{database}"),
         ):
             store.get_object(Bucket="bucket", Key="key")
         server.shutdown()
