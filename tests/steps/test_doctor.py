@@ -71,12 +71,11 @@ def test_a_port_of_something_else_is_no_mlflow(tmp_path: Path, greeting: bytes) 
             connection.sendall(greeting)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(10)
-        thread = Thread(target=serve)
+        thread = Thread(target=serve, daemon=True)  # it waits for ever if nobody asks
         thread.start()
         uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
         ok, text = finding(tmp_path, "MLflow", f"register: {{tracking_uri: '{uri}'}}")
-        thread.join()
+        thread.join(10)
     assert not ok and uri in text and "correct register.tracking_uri" in text
 
 
