@@ -25,9 +25,14 @@ from longtail.files import file_digest, write_json
 from longtail.heads import Head
 from longtail.io.head_files import save_heads
 from longtail.models import build_backbone, normalize
-
-SIZE = 8
-MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+from tests.steps.artifact_fixtures import (
+    MEAN,
+    SIZE,
+    STD,
+    choice,
+    stage1_description,
+    stage2_description,
+)
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,14 @@ def _write_models(
     representation = Representation(root / "representation")
     representation.root.mkdir()
     save_file(backbone.state_dict(), representation.backbone)
-    write_json(representation.description, _description(split, train, group_names))
+    description = stage1_description(
+        classes=[f"class-{label}" for label in range(len(train))],
+        class_counts=train,
+        groups=[],
+        group_names=group_names,
+        split=file_digest(split.profile),
+    )
+    write_json(representation.description, description)
     write_json(representation.history, _history(epochs=12, start=2.5))
 
     labels = np.repeat(np.arange(len(train)), 40)
@@ -161,45 +173,13 @@ def _write_models(
     tau_norm = TauNorm(root / "tau_norm")
     tau_norm.root.mkdir()
     save_heads(tau_norm.heads, heads)
-    write_json(tau_norm.choice, _choice())
+    write_json(tau_norm.choice, choice())
     write_json(tau_norm.curve, _curve())
 
     classifier = Classifier(root / "classifier")
     classifier.root.mkdir()
-    write_json(classifier.description, {"method": "crt", "best_epoch": 4, "val": {}})
+    write_json(classifier.description, stage2_description())
     write_json(classifier.history, _history(epochs=5, start=1.2))
-
-
-def _description(
-    split: SplitFiles, train: list[int], group_names: tuple[str, ...]
-) -> dict[str, Any]:
-    return {
-        "backbone": "cifar_resnet32",
-        "feature_dim": 64,
-        "image_size": SIZE,
-        "mean": MEAN,
-        "std": STD,
-        "horizontal_flip": True,
-        "head_kind": "linear",
-        "head_scale": 1.0,
-        "classes": [f"class-{label}" for label in range(len(train))],
-        "class_counts": train,
-        "groups": [],
-        "group_names": group_names,
-        "super_classes": [],
-        "super_of": [],
-        "loss": "cross_entropy",
-        "keeps_prior": True,
-        "follows_counts": True,
-        "sampler": "instance",
-        "departures": [],
-        "best_epoch": 11,
-        "epochs": 12,
-        "val": {},
-        "parameters": 464_154,
-        "multiply_adds": 4_300_000,
-        "split": file_digest(split.profile),
-    }
 
 
 def _heads(
@@ -218,22 +198,6 @@ def _heads(
         return Head("linear", solved[:, :-1].contiguous(), solved[:, -1].contiguous())
 
     return {"stage1": ridge(1.0), "stage1_tau": ridge(0.4), "stage2": ridge(0.0)}
-
-
-def _choice() -> dict[str, Any]:
-    score = {"val_accuracy": 0.5, "val_balanced_accuracy": 0.5}
-    return {
-        "chosen": "stage2",
-        "select_by": "balanced_accuracy",
-        "test_time_flip": False,
-        "follow_counts": ["stage1"],
-        "variants": {
-            "stage1": {"tau": None, **score},
-            "stage1_tau": {"tau": 0.7, **score},
-            "stage2": {"tau": None, **score},
-            "stage2_tau": {"not_applicable": "rows of ncm are class means"},
-        },
-    }
 
 
 def _curve() -> list[dict[str, Any]]:

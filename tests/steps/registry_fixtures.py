@@ -31,11 +31,10 @@ from longtail.models import build_backbone, normalize
 from longtail.steps.champion import champion
 from longtail.steps.gate import gate
 from longtail.steps.register import register
+from tests.steps.artifact_fixtures import MEAN, SIZE, STD, choice, stage1_description
 
 GROUPS = ("many", "medium", "few")  # one class each
 PER_CLASS = 20
-SIZE = 8
-MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 # What a consumer runs: no longtail, no pickles.
 CONSUMER = """
 import sys
@@ -168,24 +167,10 @@ def write_models(root: Path) -> tuple[Path, Path]:
     for directory in (representation.root, tau_norm.root):
         directory.mkdir(parents=True)
     save_file(model.backbone.state_dict(), representation.backbone)
-    description = {
-        "backbone": "cifar_resnet32",
-        "image_size": SIZE,
-        "mean": MEAN,
-        "std": STD,
-        "super_classes": [],
-        "super_of": [],
-        "loss": "cross_entropy",
-        "keeps_prior": True,
-        "follows_counts": True,
-        "sampler": "instance",
-        "split": "f" * 64,
-    }
-    write_json(representation.description, description)
+    write_json(representation.description, stage1_description())
     write_json(representation.history, [])
     save_heads(tau_norm.heads, model.heads)
-    choice = {"chosen": "stage2", "test_time_flip": False, "follow_counts": ["stage1"]}
-    write_json(tau_norm.choice, choice)
+    write_json(tau_norm.choice, choice())
     write_json(tau_norm.curve, [])
     return representation.root, tau_norm.root
 

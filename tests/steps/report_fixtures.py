@@ -32,6 +32,7 @@ from longtail.report.content import build_report
 from longtail.report.examples import choose_examples, thumbnail
 from longtail.report.ranking import extremes
 from longtail.steps.report import report
+from tests.steps.artifact_fixtures import choice, stage1_description, stage2_description
 
 GROUPS = ("many", "medium", "few")
 # By variant: how often a frequent and a rare class is right, and how sure the answers are.
@@ -241,24 +242,18 @@ def _tau(name: str) -> float | None:
 
 def _write_models(inputs: dict[str, Path], *, image_size: int) -> None:
     representation = Representation(inputs["representation"])
-    description = {
-        "backbone": "resnext50_32x4d",
-        "image_size": image_size,
-        "loss": "cross_entropy",
-        "keeps_prior": True,
-        "follows_counts": True,
-        "sampler": "instance",
-        "departures": [],
-        "best_epoch": 57,
-        "epochs": 60,
-        "parameters": 25_028_904,
-        "multiply_adds": 4_230_000_000,
-    }
+    description = stage1_description(
+        backbone="resnext50_32x4d",
+        image_size=image_size,
+        best_epoch=57,
+        epochs=60,
+        parameters=25_028_904,
+        multiply_adds=4_230_000_000,
+    )
     write_json(representation.description, description)
     write_json(representation.history, _history(epochs=60, start=6.0))
     classifier = Classifier(inputs["classifier"])
-    stage2 = {"method": "crt", "best_epoch": 4, "val": {}, "follows_counts": False}
-    write_json(classifier.description, stage2)
+    write_json(classifier.description, stage2_description())
     write_json(classifier.history, _history(epochs=10, start=3.0))
     tau_norm = TauNorm(inputs["tau_norm"])
     curve = [
@@ -272,16 +267,7 @@ def _write_models(inputs: dict[str, Path], *, image_size: int) -> None:
     ]
     write_json(tau_norm.curve, curve)
     variants = {name: {"tau": _tau(name)} for name in SKILL}
-    write_json(
-        tau_norm.choice,
-        {
-            "chosen": CHOSEN,
-            "select_by": "balanced_accuracy",
-            "test_time_flip": False,
-            "follow_counts": ["stage1"],
-            "variants": variants,
-        },
-    )
+    write_json(tau_norm.choice, choice(chosen=CHOSEN, variants=variants))
 
 
 def _history(*, epochs: int, start: float) -> list[dict[str, Any]]:

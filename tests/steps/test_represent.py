@@ -22,6 +22,7 @@ from longtail.io.head_files import load_heads
 from longtail.models import build_backbone, normalize
 from longtail.steps.represent import represent, training_key
 from longtail.steps.stage1 import build_network
+from tests.steps.artifact_fixtures import stage1_description
 from tests.steps.represent_fixtures import config, digests, inputs, judged_again
 
 __all__ = ["inputs"]  # fixture
@@ -34,6 +35,7 @@ def test_writes_a_backbone_and_a_head_that_load(inputs, tmp_path):
     features = backbone(torch.zeros(2, 3, 8, 8))
     assert load_heads(artifact.head)["stage1"].logits(features).shape == (2, 3)
     assert not backbone.training
+    assert set(description) == set(stage1_description())
     assert description["class_counts"] == [12, 6, 3]
     assert description["parameters"] == 464_154 - 7 * 65
     history = read_json(artifact.history)

@@ -26,6 +26,7 @@ from longtail.steps.embed import embed
 from longtail.steps.represent import represent
 from longtail.steps.served_model import served_model
 from longtail.steps.tau_norm import tau_norm
+from tests.steps import artifact_fixtures
 from tests.steps.validate_fixtures import digits, write_artifacts
 
 
@@ -119,6 +120,7 @@ def test_views_are_mirrored_if_stage_1_mirrored(inputs, tmp_path, mirror):
 @pytest.mark.parametrize("method", ["crt", "lws"])
 def test_linear_methods_have_all_four_variants(inputs, tmp_path, method):
     choice = stage2(inputs, tmp_path, method=method)
+    assert set(choice) == set(artifact_fixtures.choice())
     assert list(load_heads(TauNorm(tmp_path / "tau").heads)) == [
         "stage1",
         "stage1_tau",
@@ -130,7 +132,9 @@ def test_linear_methods_have_all_four_variants(inputs, tmp_path, method):
     curve = read_json(TauNorm(tmp_path / "tau").curve)
     assert next(point["tau"] for point in curve if point["head"] == "stage2") == 0.0
     assert len(curve) == 2 * 21
-    assert read_json(Classifier(tmp_path / "classifier").description)["method"] == method
+    description = read_json(Classifier(tmp_path / "classifier").description)
+    assert description["method"] == method
+    assert set(description) == set(artifact_fixtures.stage2_description())
 
 
 def test_class_means_have_no_normalised_form(inputs, tmp_path):
