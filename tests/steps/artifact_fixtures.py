@@ -1,6 +1,9 @@
-"""What the learning steps note of themselves, by the artifacts' contract, for made-up models."""
+"""What the learning steps note of themselves, for made-up models, and what artifacts consist of."""
 
+from pathlib import Path
 from typing import Any
+
+from longtail.files import file_digest
 
 SIZE = 8
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
@@ -60,3 +63,8 @@ def choice(**changes: Any) -> dict[str, Any]:
         },
     }
     return chosen | changes
+
+
+def digests(root: Path) -> dict[str, str]:
+    """Return the digest of every file of an artifact, by name."""
+    return {path.name: file_digest(path) for path in sorted(root.iterdir())}

@@ -1,6 +1,5 @@
 """Inputs of stage 1 on a few digits, and what is looked at in its results."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from longtail.files import file_digest, write_json
 from longtail.io.head_files import load_heads
 from longtail.models import normalize
 from longtail.stage2 import Labelled, val_metrics
+from tests.steps.artifact_fixtures import digests as digests
 from tests.steps.validate_fixtures import digits, write_artifacts
 
 
@@ -47,12 +47,6 @@ def config(**changes: Any) -> RepresentConfig:
         "learning_rate": 0.02,
     }
     return RepresentConfig(**{**small, **changes})
-
-
-def digests(root: Path) -> dict[str, str]:
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(root.iterdir())
-    }
 
 
 def judged_again(out: Path, inputs: dict[str, Path]) -> dict[str, float]:

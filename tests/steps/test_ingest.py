@@ -16,9 +16,10 @@ from sklearn.datasets import load_digits
 from longtail.artifacts import MANIFEST_SCHEMA, QUARANTINE_SCHEMA
 from longtail.config.ingest import IngestConfig
 from longtail.errors import LongtailError
-from longtail.files import file_digest, read_json
+from longtail.files import read_json
 from longtail.steps.fingerprint import fingerprint
 from longtail.steps.ingest import ingest
+from tests.steps.artifact_fixtures import digests
 from tests.steps.ingest_fixtures import (
     encode,
     manifest,
@@ -28,10 +29,6 @@ from tests.steps.ingest_fixtures import (
     stored_bytes,
     write_tree,
 )
-
-
-def digests(directory: Path) -> dict[str, str]:
-    return {path.name: file_digest(path) for path in sorted(directory.iterdir())}
 
 
 def test_digits_are_the_ones_of_scikit_learn_in_its_order(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from longtail.files import file_digest, read_json, write_json
 from longtail.steps.search import search
 from longtail.steps.split import split
 from longtail.steps.trials import alone_in
+from tests.steps.artifact_fixtures import digests
 from tests.steps.ingest_fixtures import run_ingest
 from tests.steps.represent_fixtures import command
 from tests.steps.tiny_source import write_tiny_source
@@ -58,10 +59,6 @@ def test_the_best_finished_trial_wins_and_a_second_search_says_the_same(inputs, 
     again = run(inputs, tmp_path / "b", prune=False)
     assert again == result
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
-
-
-def digests(out: Path) -> dict[str, str]:
-    return {path.name: file_digest(path) for path in sorted(out.iterdir())}
 
 
 def test_a_search_that_is_complete_trains_nothing_again(inputs, tmp_path):
