@@ -1,4 +1,7 @@
-"""Servers that every worker starts once; imported into test modules, each would have its own."""
+"""Servers that every worker starts once; imported into test modules, each would have its own.
+
+And for every test: no credentials of the tests before it.
+"""
 
 import boto3
 import pytest
@@ -10,5 +13,7 @@ __all__ = ["ceph", "moto", "s3", "s3_backend"]
 
 @pytest.fixture(autouse=True)
 def no_credentials_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """boto3 remembers the first credentials that a process had, which are not those of a server."""
+    """boto3's default session keeps the first credentials that it finds; without this a test would
+    send those of an earlier test.
+    """
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)

@@ -75,7 +75,7 @@ def servers(
     variables.setenv("MLFLOW_S3_ENDPOINT_URL", ceph)
     variables.delenv("AWS_ENDPOINT_URL", raising=False)
     variables.delenv("MLFLOW_RUN_ID", raising=False)
-    s3 = boto3.client("s3", endpoint_url=ceph, region_name="us-east-1")
+    s3 = boto3.Session().client("s3", endpoint_url=ceph, region_name="us-east-1")
     s3.create_bucket(Bucket=BUCKET)
     root = tmp_path_factory.mktemp("mlflow")
     (root / "auth.ini").write_text(AUTH.format(uri=database.uri("auth")))
