@@ -144,7 +144,7 @@ def test_an_error_that_the_user_can_mend_is_one_line(code, advice):
     assert str(caught.value).startswith(advice)
 
 
-# Run where root of a namespace of its own may mount a disk of a few kilobytes.
+# Run in a user namespace, whose root may mount a disk of 64 kB.
 FULL_DISK = """
 from pathlib import Path
 import torch
