@@ -115,8 +115,9 @@ def test_every_option_trains(inputs, tmp_path, changes):
 
 
 def test_a_compiled_network_trains_the_same_model(inputs, tmp_path, monkeypatch):
+    # Real compilation needs a compiler and minutes; here `torch.compile` is called, but its network
+    # runs eagerly.
     monkeypatch.setenv("CXX", "true")
-    # What inductor makes of it takes a compiler and minutes; that it is handed over takes neither.
     changes = {"frozen_groups": "all", "unfreeze_every": 1, "sam_rho": 0.05}
     with torch.compiler.set_stance("force_eager"):
         for compiled in (False, True):
@@ -280,6 +281,11 @@ def test_val_is_judged_by_the_head_that_is_saved(inputs, tmp_path):
     [
         ("cross_entropy", "weighted_mean", lambda z, y, w: F.cross_entropy(z, y, weight=w)),
         (
+            "cross_entropy",
+            "batch_mean",
+            lambda z, y, w: (w[y] * F.cross_entropy(z, y, reduction="none")).mean(),
+        ),
+        (
             {"name": "focal", "gamma": 2.0},
             "batch_mean",
             # The weight does not enter the modulator, which would make it p^w.
@@ -290,7 +296,7 @@ def test_val_is_judged_by_the_head_that_is_saved(inputs, tmp_path):
             ).mean(),
         ),
     ],
-    ids=["weighted mean", "batch mean"],
+    ids=["weighted mean", "batch mean", "focal"],
 )
 def test_class_weights_weigh_as_in_the_field(inputs, tmp_path, loss, reduction, expected):
     """The loss of an epoch that is one batch, against torch's and the formula."""
