@@ -3,16 +3,12 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
+from tests.steps.local_servers import free_port, wait_until_it_answers
 
 START_SECONDS = 300  # half a minute on an idle machine
 
@@ -21,9 +17,7 @@ class MlflowServer:
     """`mlflow server` on a free port of this machine; its cold start takes half a minute."""
 
     def __init__(self, root: Path, *options: str, variables: Mapping[str, str]) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self._root = root
         self._options = options
         self._variables = variables
@@ -47,7 +41,8 @@ class MlflowServer:
                 start_new_session=True,
             )
         try:
-            self._wait()
+            health = f"{self.url}/health"
+            wait_until_it_answers(health, self._process, self._root / "log", START_SECONDS)
         except BaseException:
             self.kill()
             raise
@@ -57,18 +52,3 @@ class MlflowServer:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                pytest.fail(f"mlflow server ended at once:\n{self._log()}")
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=2):
-                    return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.5)
-        pytest.fail(f"mlflow server did not answer in {START_SECONDS} s:\n{self._log()}")
-
-    def _log(self) -> str:
-        return (self._root / "log").read_text()[-4000:]

@@ -13,8 +13,8 @@ import yaml
 from moto.server import ThreadedMotoServer
 
 from tests.pipeline.kube_play import find
-from tests.pipeline.postgres import Postgres, programs
 from tests.pipeline.workspace import ROOT
+from tests.steps.postgres import Postgres, programs
 
 COMPONENT = ROOT / "k8s" / "components" / "postgres"
 SCRIPT = COMPONENT / "dump_store.py"

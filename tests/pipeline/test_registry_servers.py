@@ -26,8 +26,8 @@ from longtail.io import catalogue
 from longtail.io.connection import Unreachable, connect
 from longtail.steps.promote import promote, rollback
 from tests.pipeline.mlflow_server import MlflowServer
-from tests.pipeline.postgres import Postgres
 from tests.steps import radosgw
+from tests.steps.postgres import Postgres
 from tests.steps.promotion_race import race
 from tests.steps.registry_fixtures import (
     SIZE,

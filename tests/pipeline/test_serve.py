@@ -3,10 +3,8 @@
 import base64
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,6 +19,7 @@ import yaml
 from longtail.config.promotion import RegisterConfig
 from tests.pipeline.workspace import environment, run
 from tests.steps.ingest_fixtures import encode, picture, write_tree
+from tests.steps.local_servers import free_port, wait_until_it_answers
 from tests.steps.registry_fixtures import SIZE, Workspace, write_evaluation, write_models
 
 START_SECONDS = 180
@@ -42,9 +41,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(registry: Path) -> Iterator[str]:
     """The champion behind `mlflow models serve` on a free port of this machine, without pickles."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         *(sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"),
         *("--model-uri", "models:/longtail@champion", "--host", "127.0.0.1", "--port", str(port)),
@@ -65,24 +62,11 @@ def server(registry: Path) -> Iterator[str]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait_for(url, process, registry / "log")
+        wait_until_it_answers(f"{url}/ping", process, registry / "log", START_SECONDS)
         yield url
     finally:
         os.killpg(process.pid, 15)  # the shell, the server and its workers
         process.wait(timeout=60)
-
-
-def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            pytest.fail(f"mlflow models serve ended at once:\n{log.read_text()}")
-        try:
-            with urllib.request.urlopen(f"{url}/ping", timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    pytest.fail(f"mlflow models serve did not answer in {START_SECONDS} s:\n{log.read_text()}")
 
 
 def post(url: str, content: dict[str, Any]) -> tuple[int, Any]:

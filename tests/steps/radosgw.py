@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
+
+from tests.steps.local_servers import free_port, wait_until_it_answers
 
 PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
 ACCESS_KEY, SECRET_KEY = "TESTACCESS", "TESTSECRET"
@@ -89,8 +88,8 @@ class Radosgw:
         self._run("ceph", "--connect-timeout", "30", "osd", "new", osd)
         self._run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
         self._start_osd()
-        self._daemon("radosgw", "-n", "client.rgw.a")
-        self._wait_for_answer()
+        gateway = self._daemon("radosgw", "-n", "client.rgw.a")
+        wait_until_it_answers(self.endpoint, gateway, self._root / "radosgw.out", seconds=120)
         user = ["--uid", "test", "--display-name", "test"]
         keys = ["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]
         self._run("radosgw-admin", "user", "create", *user, *keys)
@@ -122,23 +121,6 @@ class Radosgw:
         self._daemons.callback(daemon.wait)
         self._daemons.callback(daemon.kill)
         return daemon
-
-    def _wait_for_answer(self) -> None:
-        end = time.monotonic() + 120
-        while time.monotonic() < end:
-            try:
-                urllib.request.urlopen(self.endpoint, timeout=5).close()
-                return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        raise RuntimeError(f"radosgw does not answer at {self.endpoint}; logs are in {self._root}")
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _environment() -> dict[str, str]:

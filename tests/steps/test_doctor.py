@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 
 from longtail.doctor import examine
-from tests.pipeline.postgres import PASSWORD, Postgres
+from tests.steps.postgres import PASSWORD, Postgres
 from tests.steps.s3_server import BUCKET, S3Server
 
 

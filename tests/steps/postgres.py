@@ -12,7 +12,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.steps.radosgw import free_port
+from tests.steps.local_servers import free_port
 
 USER, PASSWORD = "mlflow", "of-the-database"
 SUPERUSER = "postgres"
