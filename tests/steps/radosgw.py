@@ -13,7 +13,7 @@ from tests.steps.local_servers import free_port, wait_until_it_answers
 
 PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
 ACCESS_KEY, SECRET_KEY = "TESTACCESS", "TESTSECRET"
-_OSD_STARTS, _OSD_SECONDS = 8, 10
+_OSD_SECONDS = (5, 10, 20, 40)  # how long each start of it may take
 _SETTINGS = """
 [global]
 fsid = {fsid}
@@ -54,14 +54,25 @@ def missing_programs() -> list[str]:
     return [name for name in PROGRAMS if shutil.which(name) is None]
 
 
+class PortTaken(RuntimeError):
+    """A daemon that listens ended by itself, as it does where another process has its port."""
+
+
 class Radosgw:
     """A gateway that lives until `stop`; `endpoint` is its address."""
 
     def __init__(self, root: Path) -> None:
+        try:
+            self._bring_up(root / "1")
+        except PortTaken:  # which was free just now
+            self._bring_up(root / "2")
+
+    def _bring_up(self, root: Path) -> None:
         self._root = root
         self._daemons = ExitStack()
+        self._listening: list[subprocess.Popen[bytes]] = []
         for name in ("mon", "osd", "rgw"):
-            (root / name).mkdir()
+            (root / name).mkdir(parents=True)
         mon_port, s3_port = free_port(), free_port()
         self.endpoint = f"http://127.0.0.1:{s3_port}"
         self._settings = root / "ceph.conf"
@@ -71,8 +82,11 @@ class Radosgw:
         )
         try:
             self._start(fsid, f"[v1:127.0.0.1:{mon_port}]")
-        except BaseException:
+        except BaseException as error:
+            ended = any(daemon.poll() is not None for daemon in self._listening)
             self.stop()
+            if isinstance(error, RuntimeError) and ended:
+                raise PortTaken(str(error)) from error
             raise
 
     def stop(self) -> None:
@@ -83,29 +97,38 @@ class Radosgw:
         monmap = str(self._root / "monmap")
         self._run("monmaptool", "--create", "--addv", "a", mon_address, "--fsid", fsid, monmap)
         self._run("ceph-mon", "-i", "a", "--mkfs", "--monmap", monmap)
-        self._daemon("ceph-mon", "-i", "a")
+        self._listening.append(self._daemon("ceph-mon", "-i", "a"))
         osd = str(uuid.uuid4())
         self._run("ceph", "--connect-timeout", "30", "osd", "new", osd)
         self._run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
         self._start_osd()
         gateway = self._daemon("radosgw", "-n", "client.rgw.a")
+        self._listening.append(gateway)
         wait_until_it_answers(self.endpoint, gateway, self._root / "radosgw.out", seconds=120)
         user = ["--uid", "test", "--display-name", "test"]
         keys = ["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]
         self._run("radosgw-admin", "user", "create", *user, *keys)
 
     def _start_osd(self) -> None:
-        """Start the OSD, again if on a busy machine it has missed the monitor's first map."""
-        for _ in range(_OSD_STARTS):
+        """Start the OSD, again if on a busy machine it has missed the monitor's first map.
+
+        Each start has twice the time of the one before: one that is only slow is not to be ended.
+        """
+        for seconds in _OSD_SECONDS:
             daemon = self._daemon("ceph-osd", "-i", "0")
-            end = time.monotonic() + _OSD_SECONDS
-            while time.monotonic() < end:
-                if json.loads(self._run("ceph", "osd", "stat", "--format=json"))["num_up_osds"]:
-                    return
-                time.sleep(0.5)
+            if self._osd_is_up_within(seconds):
+                return
             daemon.kill()
             daemon.wait()
         raise RuntimeError(f"Ceph's OSD does not come up; logs are in {self._root}")
+
+    def _osd_is_up_within(self, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if json.loads(self._run("ceph", "osd", "stat", "--format=json"))["num_up_osds"]:
+                return True
+            time.sleep(0.5)
+        return False
 
     def _run(self, program: str, *arguments: str) -> str:
         command = [program, "-c", str(self._settings), *arguments]
