@@ -323,6 +323,7 @@ def test_a_verdict_on_other_predictions_is_refused(at):
 
 def test_a_verdict_on_another_variant_of_the_same_predictions_is_refused(at):
     work = at("a")
+    work.evaluation = shutil.copytree(work.evaluation, work.root / "other")  # all tests share it
     report = Evaluation(work.evaluation).report
     write_json(report, read_json(report) | {"chosen": "stage1"})
     with pytest.raises(LongtailError, match=r"stage2 of .* stage1 of .*; run the step gate again"):
