@@ -65,10 +65,10 @@ def recorded(step: str) -> Iterator[dict[str, Any]]:
     began = time.perf_counter()
     try:
         with tempfile.TemporaryDirectory() as scratch:
+            cost = Path(scratch) / f"{step}.json"
             with file_errors_explained(), measured(step, into=Path(scratch)):
                 yield record
-                cost = Path(scratch) / f"{step}.json"
-            if cost.is_file():
+            if cost.is_file():  # not if it could not be written, which is only a warning
                 record |= read_json(cost)
         record["finished"] = True
     except BaseException as error:

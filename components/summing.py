@@ -75,7 +75,7 @@ def _text(content: dict[str, Any]) -> str:
     if content["error"]:
         parts.append(content["error"].splitlines()[0])
     if not content["steps"]:
-        parts.append("no step's record is there: see resources.state")
+        parts.append("no record of any step was found; check resources.state")
         return "; ".join(parts)
     whats = {row["step"]: row["what"] for row in content["steps"]}
     if all(what == "cached" for step, what in whats.items() if step not in ALWAYS):
