@@ -1,6 +1,7 @@
 """Workloads of the built manifests as pods of podman 4.3, which knows less than a cluster."""
 
 import base64
+import contextlib
 import copy
 import json
 import time
@@ -34,8 +35,20 @@ class Cluster:
         ready = ("exec", "postgres-postgres", "pg_isready", "--host=127.0.0.1")
         self._wait(lambda: "accepting" in self._podman(*ready, check=False), "postgres")
 
-    def start_mlflow(self) -> None:
+    def query(self, database: str, sql: str) -> set[str]:
+        """Return the rows that MLflow's role gets in PostgreSQL's pod."""
+        psql = ("psql", "--host=127.0.0.1", "--username=mlflow", "-At", database, "-c", sql)
+        return set(self._podman("exec", "postgres-postgres", *psql).splitlines())
+
+    def upgrade_mlflow(self) -> None:
+        """Start MLflow's pod; fail unless its init container, which upgrades the tables, ends well.
+
+        Podman runs init containers to their end before it says that a pod has started.
+        """
         self._play("Deployment", "mlflow", *self._network("mlflow"))
+
+    def start_mlflow(self) -> None:
+        self.upgrade_mlflow()
         self._wait(lambda: self.ask("/health") == (200, "OK"), "mlflow")
 
     def stop(self, name: str) -> None:
@@ -84,11 +97,10 @@ class Cluster:
     def _wait(self, ready: Callable[[], bool], pod: str) -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            try:
+            with contextlib.suppress(OSError):
                 if ready():
                     return
-            except OSError:
-                time.sleep(0.5)
+            time.sleep(0.5)
         pytest.fail(f"{pod} is not up in {START_SECONDS} s:\n{self._podman.logs(pod)}")
 
 

@@ -180,6 +180,6 @@ def test_mlflow_and_its_database_from_the_manifests(cluster):
     assert cluster.ask(create, user=user, content={"name": "lost"})[0] == 200
     cluster.stop("mlflow")
     cluster.run_job("postgres-restore")
-    cluster.start_mlflow()  # whose upgrade finds the tables as they should be
-    after = json.loads(cluster.ask(search, user=user)[1])["experiments"]
-    assert {experiment["name"] for experiment in after} == {"Default", "kept"}
+    cluster.upgrade_mlflow()  # which finds the tables as they should be
+    assert cluster.query("mlflow", "select name from experiments") == {"Default", "kept"}
+    assert "runner" in cluster.query("mlflow_auth", "select username from users")
