@@ -10,38 +10,23 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from moto.server import ThreadedMotoServer
 
 from tests.pipeline.kube_play import find
 from tests.pipeline.workspace import ROOT
+from tests.steps import s3_server
 from tests.steps.postgres import Postgres, programs
 
+bucket = s3_server.bucket
 COMPONENT = ROOT / "k8s" / "components" / "postgres"
 SCRIPT = COMPONENT / "dump_store.py"
 BOTH = ("mlflow.dump", "mlflow_auth.dump")
 
 
 @pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    variables = {
-        "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()),
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "BACKUPS": "s3://bucket/backups",
-        "BACKUP": "",
-        "KEEP": "2",
-    }
-    for name, value in variables.items():
+def client(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name, value in {"BACKUPS": f"s3://{bucket}/backups", "BACKUP": "", "KEEP": "2"}.items():
         monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="bucket")
-    yield client
-    for entry in client.list_objects_v2(Bucket="bucket").get("Contents", []):  # of all of moto
-        client.delete_object(Bucket="bucket", Key=entry["Key"])
-    server.stop()
+    return boto3.client("s3")
 
 
 def upload(client: Any, time: str, names: tuple[str, ...] = BOTH) -> None:
@@ -96,7 +81,7 @@ def test_the_newest_whole_backups_stay(client, tmp_path):
 
 
 def test_what_others_keep_at_the_place_stays(client, tmp_path):
-    """A bucket of its own, and a prefix that nobody else uses, is more than the page asks for."""
+    """README.md asks for neither a bucket of its own nor a prefix that nobody else uses."""
     theirs = {
         f"backups/{key}"
         for key in ("2025/shop.dump", "0000/mlflow.dump", "shop/2026-01-01T02-00-00Z/mlflow.dump")

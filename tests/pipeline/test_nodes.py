@@ -14,7 +14,6 @@ import boto3
 import jsonschema
 import pytest
 import yaml
-from moto.server import ThreadedMotoServer
 
 from components import trainjob
 from components.cluster import Cluster, own_cluster
@@ -31,10 +30,12 @@ from pipelines import nodes
 from tests.pipeline.kubernetes_api import JOBS, KubernetesApi, serve
 from tests.pipeline.test_kfp_compile import equipped
 from tests.pipeline.test_manifests import published_schemas
+from tests.steps import s3_server
 from tests.steps.ingest_fixtures import run_ingest
 from tests.steps.represent_fixtures import config, digests
 from tests.steps.tiny_source import write_tiny_source
 
+bucket = s3_server.bucket
 ROOT = Path(__file__).parents[2]
 SCHEMAS = Path(os.environ.get("LONGTAIL_CRDS", ROOT.parent / "shared" / "schemas"))
 STORE = {"state": "s3://bucket/state", "image_store": "s3://bucket/images"}
@@ -202,22 +203,11 @@ def test_outside_of_a_cluster_nothing_is_launched(monkeypatch):
 
 
 @pytest.fixture
-def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Path]]:
+def inputs(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """Published images, a split and its seal, and the variables of a pod."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    variables = {
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()),
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "LONGTAIL_STATE": STORE["state"],
-        "LONGTAIL_RUN": tmp_path.name,
-        "LONGTAIL_SHARD_CACHE": str(tmp_path / "cache"),
-    }
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="bucket")
+    monkeypatch.setenv("LONGTAIL_STATE", STORE["state"])
+    monkeypatch.setenv("LONGTAIL_RUN", tmp_path.name)
+    monkeypatch.setenv("LONGTAIL_SHARD_CACHE", str(tmp_path / "cache"))
     source = write_tiny_source(tmp_path / "in", sizes={"train": 12, "val": 4, "test": 6})
     local = run_ingest(tmp_path, source).root
     publish(local, url=STORE["image_store"], out=tmp_path / "published")
@@ -225,12 +215,11 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str
     split(parse(SplitConfig, law, where="split"), images=local, out=tmp_path / "split")
     tables, seal = Split(tmp_path / "split"), tmp_path / "passed.json"
     write_json(seal, {"split": file_digest(tables.profile)})
-    yield {
+    return {
         "images": tmp_path / "published",
         **{"train": tables.train, "val": tables.val, "profile": tables.profile},
         "validation": seal,
     }
-    server.stop()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Real S3 servers over HTTP, behind a proxy that counts requests and can break them."""
 
+import contextlib
 import http.client
 import threading
 from collections.abc import Callable, Iterator
@@ -112,6 +113,22 @@ def s3(s3_backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
         if keys:
             client.delete_objects(Bucket=BUCKET, Delete={"Objects": keys})
     client.delete_bucket(Bucket=BUCKET)
+
+
+@pytest.fixture
+def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of an empty bucket of the server that the variables of AWS lead to."""
+    name = "bucket"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    s3 = boto3.Session("key", "secret", region_name="us-east-1").resource("s3", endpoint_url=moto)
+    s3.create_bucket(Bucket=name)
+    yield name
+    with contextlib.suppress(s3.meta.client.exceptions.NoSuchBucket):  # a test may delete it
+        s3.Bucket(name).objects.delete()
+        s3.Bucket(name).delete()
 
 
 @contextmanager

@@ -1,35 +1,29 @@
 """What outlives a pod, in a directory and in a bucket."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from longtail.errors import LongtailError
 from longtail.io.mirror import mirrored
 from longtail.io.state import open_state
+from tests.steps import s3_server
+
+bucket = s3_server.bucket
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
-        monkeypatch.setenv(name, "us-east-1")
-    boto3.client("s3").create_bucket(Bucket="bucket")
-    yield "s3://bucket/a/state"
-    server.stop()
+def prefix(bucket: str) -> str:
+    return f"s3://{bucket}/a/state"
 
 
-@pytest.fixture(params=["directory", "bucket"])
+@pytest.fixture(params=["directory", "prefix"])
 def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "directory":
         return str(tmp_path / "state")
-    return str(request.getfixturevalue("bucket"))
+    return str(request.getfixturevalue("prefix"))
 
 
 def written(file: Path, content: bytes) -> Path:
@@ -69,19 +63,19 @@ def test_what_an_interrupted_body_had_is_kept(uri):
     assert open_state(uri).names("checkpoints/k/") == ["checkpoints/k/training.pt"]
 
 
-def test_checkpoints_are_uploaded_while_the_body_works(bucket: str):
+def test_checkpoints_are_uploaded_while_the_body_works(prefix: str):
     """So that a pod that is killed without a word has lost no more than the time since."""
-    state = open_state(bucket)
-    with mirrored(bucket, "checkpoints/k", seconds=0.02) as directory:
+    state = open_state(prefix)
+    with mirrored(prefix, "checkpoints/k", seconds=0.02) as directory:
         for content in (b"epoch 1", b"epoch 2 is longer"):
             partial = written(directory / ".partial", content)
             partial.replace(directory / "training.pt")
             wait_until(lambda content=content: fetched(state, directory) == content)
 
 
-def test_a_store_that_refuses_at_the_end_costs_no_finished_body(bucket: str, tmp_path, caplog):
-    open_state(bucket).store("checkpoints/k/training.pt", written(tmp_path / "t", b"epoch 1"))
-    with mirrored(bucket, "checkpoints/k", seconds=60) as directory:
+def test_a_store_that_refuses_at_the_end_costs_no_finished_body(prefix: str, tmp_path, caplog):
+    open_state(prefix).store("checkpoints/k/training.pt", written(tmp_path / "t", b"epoch 1"))
+    with mirrored(prefix, "checkpoints/k", seconds=60) as directory:
         (directory / "training.pt").unlink()
         delete_bucket()
     assert "checkpoints/k" in caplog.text and "create it" in caplog.text
@@ -93,7 +87,7 @@ def delete_bucket() -> None:
 
 
 @pytest.mark.parametrize("act", ["names", "store", "fetch"])
-def test_every_refusal_says_what_to_do(act, bucket: str, tmp_path, monkeypatch):
+def test_every_refusal_says_what_to_do(act, prefix: str, tmp_path, monkeypatch):
     asked = {
         "names": lambda state: state.names(""),
         "store": lambda state: state.store("a", written(tmp_path / "a", b"")),
@@ -105,7 +99,7 @@ def test_every_refusal_says_what_to_do(act, bucket: str, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # has the credentials
     with pytest.raises(LongtailError, match="no complete credentials"):
-        asked(open_state(bucket))
+        asked(open_state(prefix))
 
 
 def fetched(state, directory: Path) -> bytes | None:
@@ -123,7 +117,7 @@ def wait_until(condition) -> None:
     pytest.fail("it never happened")
 
 
-def test_a_bucket_that_is_not_there_is_an_error_for_the_user(bucket: str):
+def test_a_bucket_that_is_not_there_is_an_error_for_the_user(prefix: str):
     with pytest.raises(LongtailError, match=r"bucket's name, or create it.*resources\.state"):
         open_state("s3://nowhere/state").names("")
     with pytest.raises(LongtailError, match="Use a directory or s3://"):
