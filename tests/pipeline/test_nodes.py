@@ -268,17 +268,25 @@ def test_what_ends_training_on_the_nodes_is_said_by_the_step(inputs, launch, tmp
 
 
 def test_sigterm_takes_the_job_away_and_the_next_pod_goes_on(inputs, launch, api, tmp_path):
+    over = threading.Event()
+
     def end_after_an_epoch() -> None:
-        while not objects("checkpoints/"):
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGTERM)
+        deadline = time.monotonic() + 300
+        while not over.wait(0.05) and time.monotonic() < deadline:
+            if objects("checkpoints/"):
+                if not over.is_set():  # or the signal would end pytest
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return
 
     long = partial(launch.func, config(epochs=20), processes=2)
-    thread = threading.Thread(target=end_after_an_epoch)
+    thread = threading.Thread(target=end_after_an_epoch, daemon=True)
     thread.start()
-    with pytest.raises(SystemExit):
-        long(paths={**inputs, "out": tmp_path / "first"})
-    thread.join()
+    try:
+        with pytest.raises(SystemExit):
+            long(paths={**inputs, "out": tmp_path / "first"})
+    finally:
+        over.set()
+        thread.join()
     [name] = api.jobs
     long(paths={**inputs, "out": tmp_path / "second"})
     assert api.created == 2
