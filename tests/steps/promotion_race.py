@@ -16,7 +16,10 @@ with connect(uri) as tracker:
     version = registry.require(tracker, "longtail", number)
     act = promotion.Act("process", "race")
     Path(barrier, str(os.getpid())).touch()
+    deadline = time.monotonic() + 60
     while len(list(Path(barrier).iterdir())) < int(racers):
+        if time.monotonic() > deadline:
+            sys.exit("the other racers have not come")
         time.sleep(0.002)
     try:
         log = history.find_or_create(tracker, "longtail", experiment_name="longtail")
@@ -32,7 +35,7 @@ def race(tracking_uri: str, versions: Sequence[str], *, expected: str, barrier: 
 
     Args:
         expected: the champion that each believes to replace.
-        barrier: an empty directory.
+        barrier: a directory to make, in which they wait for each other.
     """
     barrier.mkdir()
     racers = [
