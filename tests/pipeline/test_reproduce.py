@@ -10,19 +10,17 @@ import pytest
 from mlflow import MlflowClient
 
 from longtail.io import versioning
+from longtail.io.checkout import Checkout
 from tests.pipeline.workspace import QUICK, change_params, environment, make_workspace, run
 
-ANYTHING_PASSES = {"gate.min_gain": -1.0, "gate.max_group_loss": {}, "gate.max_class_loss": 1.0}
+OTHER_SPLIT = f"{'0' * 32}.dir"
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Version 1 of a clean commit, and version 2 with a parameter and a module changed since."""
+    """Version 1, with a parameter and a module changed that were never committed."""
     directory = make_workspace(tmp_path_factory.mktemp("flow"), QUICK)
-    run(directory, "dvc", "repro")
-    run(directory, "git", "add", ".")
-    run(directory, "git", "commit", "--quiet", "--message", "first version")
-    change_params(directory, {"classify.method": "ncm", **ANYTHING_PASSES})
+    change_params(directory, {"classify.method": "ncm"})
     with (directory / "src" / "longtail" / "demo.py").open("a") as module:
         module.write("# not committed\n")
     run(directory, "dvc", "repro")
@@ -43,7 +41,7 @@ def reproduce(directory: Path, version: str, into: Path) -> "subprocess.Complete
 
 def test_a_model_with_changes_that_were_never_committed_is_made_again(workspace, tmp_path):
     before = {path: path.read_bytes() for path in workspace.glob("*.*") if path.is_file()}
-    done = reproduce(workspace, "2", tmp_path / "again")
+    done = reproduce(workspace, "1", tmp_path / "again")
     assert done.returncode == 0, done.stdout
     assert "fetched by DVC" in done.stdout
     assert "identical: the predictions of all 400 test images, byte for byte" in done.stdout
@@ -54,36 +52,41 @@ def test_a_model_with_changes_that_were_never_committed_is_made_again(workspace,
 
 @pytest.fixture
 def copy(workspace, tmp_path) -> Path:
-    """The workspace without the data in DVC's cache."""
+    """The workspace without the data in DVC's cache, and a version made with another split."""
     shutil.copytree(workspace, tmp_path / "copy", symlinks=True)
     shutil.rmtree(tmp_path / "copy" / ".dvc" / "cache")
+    set_tag(tmp_path / "copy", "split_md5", OTHER_SPLIT)
     return tmp_path / "copy"
+
+
+def set_tag(directory: Path, name: str, value: str) -> None:
+    client = MlflowClient(*2 * [f"sqlite:///{directory / 'mlflow.db'}"])
+    client.set_model_version_tag("longtail-digits", "1", name, value)
 
 
 def test_without_the_data_in_dvc_it_is_made_from_the_source_and_a_difference_is_named(
     copy, tmp_path
 ):
-    client = MlflowClient(*2 * [f"sqlite:///{copy / 'mlflow.db'}"])
-    split_md5 = client.get_model_version("longtail-digits", "1").tags["split_md5"]
-    wrong = f"{'0' * 32}.dir"
-    client.set_model_version_tag("longtail-digits", "1", "split_md5", wrong)
+    split_md5 = versioning.dvc_directory_md5(copy / "data" / "split")
     done = reproduce(copy, "1", tmp_path / "other")
     assert done.returncode == 1 and "Traceback" not in done.stdout
     assert "made again from the source" in done.stdout
-    assert f"the split is {split_md5} now, but the model was made with {wrong}" in done.stdout
+    assert f"the split is {split_md5} now, but the model was made with {OTHER_SPLIT}" in done.stdout
     assert "the source has other images" in done.stdout
 
 
-def test_the_split_of_a_pipeline_comes_from_its_remote(copy, tmp_path):
+def test_the_split_of_a_pipeline_is_looked_for_in_its_remote(copy, tmp_path):
     remote = tmp_path / "remote"
-    versioning.version(copy / "data" / "split", remote=str(remote))
-    database = f"sqlite:///{copy / 'mlflow.db'}"
-    MlflowClient(database, database).set_model_version_tag(
-        "longtail-digits", "1", "split_remote", str(remote)
-    )
-    done = reproduce(copy, "1", tmp_path / "again")
-    assert done.returncode == 0, done.stdout
-    assert f"split: fetched from {remote}" in done.stdout and "identical" in done.stdout
+    another = versioning.version(copy / "data" / "split", remote=str(remote))
+    set_tag(copy, "split_remote", str(remote))
+    done = reproduce(copy, "1", tmp_path / "other")
+    assert done.returncode == 1 and "Traceback" not in done.stdout
+    assert f"made again from the source; split: fetched from {remote}" in done.stdout
+    assert f"longtail: {remote}: dvc pull split.dvc failed" in done.stdout
+    assert "that it holds this version" in done.stdout
+    clone = Checkout(tmp_path / "other", copy)
+    clone.fetch_split(another, remote=str(remote))
+    assert versioning.dvc_directory_md5(clone.root / "data" / "split") in another
 
 
 def test_a_commit_that_is_not_here_says_what_to_do(workspace, tmp_path):
@@ -99,7 +102,7 @@ def test_a_commit_that_is_not_here_says_what_to_do(workspace, tmp_path):
 
 
 def test_the_registry_knows_commit_split_and_lock(workspace):
-    shown = run(workspace, sys.executable, "-m", "longtail", "models", "show", "2", "--json")
+    shown = run(workspace, sys.executable, "-m", "longtail", "models", "show", "1", "--json")
     version = json.loads(shown)
     assert version["git_commit"] == run(workspace, "git", "rev-parse", "HEAD").strip()
     assert version["git_dirty"] == "True"
