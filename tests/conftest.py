@@ -1,4 +1,5 @@
-"""Servers that every worker starts once; imported into test modules, each would have its own.
+"""Servers that every worker starts once, and the buckets on them; imported into test modules, each
+would have its own.
 
 And for every test: no credentials of the tests before it.
 """
@@ -6,9 +7,9 @@ And for every test: no credentials of the tests before it.
 import boto3
 import pytest
 
-from tests.steps.s3_server import ceph, moto, s3, s3_backend
+from tests.steps.s3_server import bucket, ceph, moto, s3, s3_backend
 
-__all__ = ["ceph", "moto", "s3", "s3_backend"]
+__all__ = ["bucket", "ceph", "moto", "s3", "s3_backend"]
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import jsonschema
 
-from tests.steps.radosgw import free_port
+from tests.steps.local_servers import free_port
 
 NAMESPACE = "kubeflow"
 JOBS = f"/apis/trainer.kubeflow.org/v1alpha1/namespaces/{NAMESPACE}/trainjobs"

@@ -13,10 +13,8 @@ import yaml
 
 from tests.pipeline.kube_play import find
 from tests.pipeline.workspace import ROOT
-from tests.steps import s3_server
 from tests.steps.postgres import Postgres, programs
 
-bucket = s3_server.bucket
 COMPONENT = ROOT / "k8s" / "components" / "postgres"
 SCRIPT = COMPONENT / "dump_store.py"
 BOTH = ("mlflow.dump", "mlflow_auth.dump")

@@ -30,12 +30,11 @@ from pipelines import nodes
 from tests.pipeline.kubernetes_api import JOBS, KubernetesApi, serve
 from tests.pipeline.test_kfp_compile import equipped
 from tests.pipeline.test_manifests import published_schemas
-from tests.steps import s3_server
+from tests.steps.artifact_fixtures import digests
 from tests.steps.ingest_fixtures import run_ingest
-from tests.steps.represent_fixtures import config, digests
+from tests.steps.represent_fixtures import config
 from tests.steps.tiny_source import write_tiny_source
 
-bucket = s3_server.bucket
 ROOT = Path(__file__).parents[2]
 SCHEMAS = Path(os.environ.get("LONGTAIL_CRDS", ROOT.parent / "shared" / "schemas"))
 STORE = {"state": "s3://bucket/state", "image_store": "s3://bucket/images"}

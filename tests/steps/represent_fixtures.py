@@ -17,7 +17,6 @@ from longtail.files import file_digest, write_json
 from longtail.io.head_files import load_heads
 from longtail.models import normalize
 from longtail.stage2 import Labelled, val_metrics
-from tests.steps.artifact_fixtures import digests as digests
 from tests.steps.validate_fixtures import digits, write_artifacts
 
 

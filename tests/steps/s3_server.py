@@ -79,13 +79,10 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if missing := radosgw.missing_programs():
         packages = "radosgw ceph-mon ceph-osd ceph-common"
         pytest.skip(f"no Ceph: {', '.join(missing)} not found; apt-get install {packages}")
-    for tries_left in (2, 1, 0):  # another process may take a port that was free just now
-        try:
-            gateway = radosgw.Radosgw(tmp_path_factory.mktemp("ceph"))
-            break
-        except RuntimeError as error:
-            if not tries_left:
-                pytest.skip(f"Ceph does not come up on this machine: {error}")
+    try:
+        gateway = radosgw.Radosgw(tmp_path_factory.mktemp("ceph"))
+    except RuntimeError as error:
+        pytest.skip(f"Ceph does not come up on this machine: {error}")
     yield gateway.endpoint
     gateway.stop()
 

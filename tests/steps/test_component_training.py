@@ -9,7 +9,8 @@ from components.training import train
 from longtail.config.represent import RepresentConfig
 from longtail.files import file_digest, read_json
 from longtail.steps.represent import represent
-from tests.steps.represent_fixtures import config, digests, inputs
+from tests.steps.artifact_fixtures import digests
+from tests.steps.represent_fixtures import config, inputs
 
 __all__ = ["inputs"]  # a fixture
 

@@ -22,8 +22,8 @@ from longtail.io.head_files import load_heads
 from longtail.models import build_backbone, normalize
 from longtail.steps.represent import represent, training_key
 from longtail.steps.stage1 import build_network
-from tests.steps.artifact_fixtures import stage1_description
-from tests.steps.represent_fixtures import config, digests, inputs, judged_again
+from tests.steps.artifact_fixtures import digests, stage1_description
+from tests.steps.represent_fixtures import config, inputs, judged_again
 
 __all__ = ["inputs"]  # fixture
 

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from longtail.artifacts import Representation
 from longtail.files import read_json
 from longtail.steps.represent import represent
-from tests.steps.represent_fixtures import command, config, digests, inputs, judged_again
+from tests.steps.artifact_fixtures import digests
+from tests.steps.represent_fixtures import command, config, inputs, judged_again
 
 __all__ = ["inputs"]  # fixture
 

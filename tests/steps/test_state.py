@@ -9,9 +9,6 @@ import pytest
 from longtail.errors import LongtailError
 from longtail.io.mirror import mirrored
 from longtail.io.state import open_state
-from tests.steps import s3_server
-
-bucket = s3_server.bucket
 
 
 @pytest.fixture
