@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from longtail.artifacts import Classifier, Features, Representation
+from longtail.artifacts import Features, Representation
 from longtail.config.stage2 import ClassifyConfig, TauNormConfig
 from longtail.files import write_json
 from longtail.heads import Head
@@ -69,15 +69,20 @@ def _step_ratio(steps: int, fewest: int) -> float:
     """Cost of the step `tau_norm`, files in and files out, on two grids, taken in turn."""
     with tempfile.TemporaryDirectory() as directory:
         representation, features = _artifacts(Path(directory))
-        classifier = Classifier(Path(directory) / "classifier")
-        _save_head(classifier.root, classifier.head, "stage2")
+        classifier = Path(directory) / "classifier"
+        classify(
+            ClassifyConfig(epochs=1),
+            features=features.root,
+            representation=representation.root,
+            out=classifier,
+        )
 
         def step(size: int) -> None:
             tau_norm(
                 TauNormConfig(steps=size),
                 features=features.root,
                 representation=representation.root,
-                classifier=classifier.root,
+                classifier=classifier,
                 out=Path(directory) / "out",
             )
 
@@ -106,7 +111,9 @@ def _artifacts(root: Path) -> tuple[Representation, Features]:
     """Write a stage-1 head, and features of train and val, of CIFAR-100-LT's size."""
     generator = torch.Generator().manual_seed(0)
     representation, features = Representation(root / "representation"), Features(root / "features")
-    _save_head(representation.root, representation.head, "stage1")
+    representation.root.mkdir()
+    weight = torch.randn(CLASSES, DIMENSION, generator=generator)
+    save_heads(representation.head, {"stage1": Head("linear", weight, torch.zeros(CLASSES))})
     counts = [max(5, round(500 * 0.01 ** (label / (CLASSES - 1)))) for label in range(CLASSES)]
     said = {"keeps_prior": True, "follows_counts": True}
     description = {"classes": [*range(CLASSES)], "class_counts": counts, **said}
@@ -118,12 +125,6 @@ def _artifacts(root: Path) -> tuple[Representation, Features]:
         np.save(features.features(part), drawn.numpy())
         np.save(features.labels(part), torch.arange(images).remainder(CLASSES).numpy())
     return representation, features
-
-
-def _save_head(directory: Path, file: Path, name: str) -> None:
-    directory.mkdir()
-    weight = torch.randn(CLASSES, DIMENSION, generator=torch.Generator().manual_seed(0))
-    save_heads(file, {name: Head("linear", weight, torch.zeros(CLASSES))})
 
 
 def _forward_seconds() -> float:
