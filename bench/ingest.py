@@ -131,8 +131,8 @@ def _embed(out: Path) -> float:
     backbone = build_backbone("cifar_resnet32")
     save_file(backbone.state_dict(), representation.backbone)
     description = {"backbone": "cifar_resnet32", "image_size": 8, "feature_dim": 64}
-    gray = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
-    write_json(representation.description, description | gray)
+    views = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "horizontal_flip": False}
+    write_json(representation.description, description | views)
     return _watched(_EMBED, out)[1]
 
 
