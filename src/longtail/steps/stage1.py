@@ -120,7 +120,9 @@ def _require_compiler(device: torch.device) -> None:
     """Raise LongtailError where torch would find at the first step what it lacks."""
     variable, usual = ("CC", ["gcc", "clang"]) if device.type == "cuda" else ("CXX", ["g++"])
     compilers = [os.environ[variable]] if variable in os.environ else usual
-    lacks = [] if any(map(shutil.which, compilers)) else [f"a compiler ({' or '.join(compilers)})"]
+    lacks = []
+    if not any(map(shutil.which, compilers)):
+        lacks.append(f"a compiler ({' or '.join(compilers)})")
     if device.type == "cuda" and find_spec("triton") is None:
         lacks.append("Triton (`pip install triton`)")
     if lacks:
