@@ -31,7 +31,8 @@ class BasicBlock(nn.Module):
         out = self.bn2(self.conv2(out))
         if self.stride > 1:
             x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0) + 2 * (self.padding,))
-        return F.relu(out + x, inplace=True)
+        out += x
+        return F.relu(out, inplace=True)
 
 
 class CifarResNet(nn.Module):

@@ -83,8 +83,8 @@ def still_statistics(network: nn.Module) -> Iterator[None]:
 def working_precision(name: str, device: torch.device) -> torch.dtype:
     """Choose the number format of autocast for `auto`, `fp32` or `bf16`.
 
-    `auto` is bf16 on GPUs and CPUs that multiply in bf16; elsewhere bf16 is emulated and ten times
-    slower than fp32.
+    `auto` is bf16 on GPUs and CPUs that multiply matrices in bf16. AVX512 alone trains slower in
+    bf16 than in fp32 (docs/performance.md), and where bf16 is emulated it takes ten times as long.
     """
     if name == "auto":
         name = "bf16" if _multiplies_in_bf16(device) else "fp32"
@@ -94,4 +94,4 @@ def working_precision(name: str, device: torch.device) -> torch.dtype:
 def _multiplies_in_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return bool(torch.cpu._is_amx_tile_supported())

@@ -59,6 +59,18 @@ def test_same_inputs_give_the_same_bytes(inputs, tmp_path):
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
 
 
+def test_bf16_rounds_the_arithmetic_but_not_the_weights(inputs, tmp_path):
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        out = Representation(tmp_path / precision)
+        represent(config(epochs=1, precision=precision), **inputs, out=out.root)
+        losses[precision] = read_json(out.history)[0]["train_loss"]
+        weights = load_file(out.backbone).values()
+        assert {w.dtype for w in weights if w.is_floating_point()} == {torch.float32}
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
+
+
 def test_streaming_images_train_the_same_model_as_resident_ones(inputs, tmp_path):
     represent(config(epochs=1), **inputs, out=tmp_path / "resident")
     represent(config(epochs=1, resident_gigabytes=0.0), **inputs, out=tmp_path / "streamed")

@@ -133,7 +133,8 @@ class RepresentConfig(Section):
         default=None, ge=1, description="Stop after this many epochs without a better val score."
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="auto: bf16 autocast where the hardware multiplies in bf16."
+        default="auto",
+        description="auto: bf16 autocast on GPUs and CPUs that multiply matrices in bf16.",
     )
     compile: bool = Field(default=False, description="torch.compile the model; takes a compiler.")
     resident_gigabytes: float = Field(
