@@ -1,5 +1,6 @@
-"""Progress bars for people: shown on a terminal only, so that logs stay clean."""
+"""Progress for people: bars on a terminal, and lines, which are fewer, in a log."""
 
+import logging
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -20,3 +21,10 @@ def progress(
         dynamic_ncols=True,
         leave=False,
     )
+
+
+def tell_logs() -> None:
+    """Without a terminal for bars, print what the package logs, such as a line an epoch."""
+    if not sys.stderr.isatty():
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("longtail").setLevel(logging.INFO)

@@ -118,6 +118,7 @@ class Trainer:
             SystemExit: SIGTERM arrived; the checkpoint is written and the next call goes on.
         """
         self._restore(checkpoint, key)
+        began, first = time.monotonic(), self.state.epoch
         with stop_on_sigterm() as stop:
             while self.state.epoch < self.recipe.epochs and not self._is_stale():
                 if not self.train_epoch(train, should_stop=lambda: stop.arrived):
@@ -126,6 +127,8 @@ class Trainer:
                     log.warning("stopped by SIGTERM; run the same command again to go on")
                     raise SystemExit(143)
                 self._finish_epoch(val)
+                pace = (time.monotonic() - began) / (self.state.epoch - first)
+                self._tell(minutes_left=pace * (self.recipe.epochs - self.state.epoch) / 60)
                 # Before the checkpoint: a run killed in between comes by these epochs again.
                 after_epoch(self.state.history)
                 if time.monotonic() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
@@ -269,12 +272,26 @@ class Trainer:
                 **numbers,
             }
         )
-        log.info("%s", state.history[-1])
         if numbers["val_balanced_accuracy"] > state.best_score:
             state.best_score = numbers["val_balanced_accuracy"]
             state.best_epoch = state.epoch
             self.best = {k: v.detach().cpu().clone() for k, v in evaluated.state_dict().items()}
         state.start_epoch(state.epoch + 1)
+
+    def _tell(self, *, minutes_left: float) -> None:
+        """Log the epoch that has ended."""
+        if self.world.rank > 0:
+            return
+        entry = self.state.history[-1]
+        log.info(
+            "epoch %d of %d: loss %.3f; val: loss %.3f, balanced accuracy %.1f %%; %.0f min to go",
+            self.state.epoch,
+            self.recipe.epochs,
+            entry["train_loss"],
+            entry["val_loss"],
+            100 * entry["val_balanced_accuracy"],
+            minutes_left,
+        )
 
     @torch.no_grad()
     def _evaluate(self, network: nn.Module, val: ImageStore) -> dict[str, float]:

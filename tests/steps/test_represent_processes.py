@@ -91,7 +91,7 @@ def test_two_processes_train_on_disjoint_shares_of_the_same_batches(inputs, tmp_
         assert ranks[0][name].equal(ranks[1][name])
 
 
-def test_torchrun_writes_one_artifact(inputs, tmp_path):
+def test_torchrun_writes_one_artifact_and_one_line_an_epoch(inputs, tmp_path):
     parameters = tmp_path / "params.yaml"
     parameters.write_text(
         "represent: {image_size: 8, epochs: 2, warmup_epochs: 0, ema_decay: 0.5}\n"
@@ -99,12 +99,15 @@ def test_torchrun_writes_one_artifact(inputs, tmp_path):
     paths = {**inputs, "out": tmp_path / "out", "params": parameters}
     options = [f"--{name}={path}" for name, path in paths.items()]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, *torchrun, "-m", "longtail", "represent", *options],
         check=True,
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
     )
+    assert [done.stderr.count(f"epoch {n} of 2: loss ") for n in (1, 2)] == [1, 1]
     # Every rank has judged its part of val by the statistics of BatchNorm that were saved.
     best = read_json(Representation(tmp_path / "out").description)["val"]
     assert best == pytest.approx(best | judged_again(tmp_path / "out", inputs), rel=1e-4)

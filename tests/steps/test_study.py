@@ -97,6 +97,12 @@ def test_what_cells_share_is_run_once(at):
     assert counts == {"ingest": 1, "split": 1, "validate": 1, "represent": 2}
 
 
+def test_the_log_of_a_cell_has_a_line_an_epoch(at):
+    directory, _, _ = at
+    logs = [path.read_text() for path in (directory / "data/study/cells").glob("*.log")]
+    assert any("\nepoch 3 of 3: loss " in log for log in logs)
+
+
 def test_running_again_tries_the_failed_cells_alone(at):
     directory, _, _ = at
     before = [path.stat().st_mtime_ns for path in steps_at(directory, "represent")]

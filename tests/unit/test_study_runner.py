@@ -1,10 +1,15 @@
 """Which cells a run takes up, and which of their steps; cells that cannot even begin."""
 
+import subprocess
+import sys
+
 import pytest
 import yaml
 
+from longtail.commands.study import status
 from longtail.study import runner, worker
 from longtail.study.grid import cells, read_study
+from longtail.study.records import CellRecords
 from longtail.study.runner import run, source_of, state
 from longtail.study.tasks import tasks
 
@@ -67,6 +72,24 @@ def test_a_failed_validation_is_no_result(finished):
     grid, store = finished
     (chain_of(grid[0], store)["validate"].out / "passed.json").unlink()
     assert {state(cell, store).name for cell in grid} == {"waiting"}
+
+
+def test_a_cell_is_running_until_the_process_that_writes_its_log_ends(finished, capsys):
+    grid, store = finished
+    chain_of(grid[0], store)["evaluate"].out.rename(store / "elsewhere")
+    speak = "print('epoch 1 of 2: ...', flush=True); input()"
+    with CellRecords(grid[0], store).writing() as log:
+        child = subprocess.Popen(
+            [sys.executable, "-c", speak], stdin=subprocess.PIPE, stdout=log, stderr=log
+        )
+    while not CellRecords(grid[0], store).lines():
+        assert child.poll() is None
+    status(store.parent / "study.yaml", store=store)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "running  base, seed 0  7 of 8 steps; epoch 1 of 2: ..."
+    assert [line.split()[0] for line in lines[1:]] == ["done", "done", "done"]
+    child.communicate()
+    assert state(grid[0], store).name == "waiting"
 
 
 def test_the_cells_that_are_left_share_all_cores(finished, monkeypatch):

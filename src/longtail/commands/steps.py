@@ -122,8 +122,10 @@ def represent(
     """
     from longtail.config.params import load_section
     from longtail.config.represent import RepresentConfig
+    from longtail.progress import tell_logs
     from longtail.steps.represent import represent as step
 
+    tell_logs()
     with recorded("represent"):
         step(
             load_section(params, "represent", RepresentConfig),

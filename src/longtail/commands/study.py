@@ -58,11 +58,15 @@ def run(file: File, store: Store = DEFAULT_STORE, workers: Workers = None) -> No
 
 @app.command()
 def status(file: File, store: Store = DEFAULT_STORE) -> None:
-    """Show for every cell whether it is done, failed or waiting."""
+    """Show for every cell whether it is done, running, failed or waiting."""
+    from longtail.study.records import CellRecords
+
     for found in _states(file, store):
         done = sum(task.done for task in found.tasks.values())
         started = found.name != "done" and bool(found.tasks)
         note = found.error or (f"{done} of {len(found.tasks)} steps" if started else "")
+        if found.name == "running":
+            note = "; ".join([note, *CellRecords(found.cell, store).lines()[-1:]])
         typer.echo(f"{found.name:<8} {found.cell.name}  {note}".rstrip())
 
 
@@ -97,7 +101,7 @@ def report(
         register.tracking_uri,
         register.experiment,
         file.stem,
-        cells=[record(state) for state in states if state.name != "waiting"],
+        cells=[record(state) for state in states if state.name in ("done", "failed")],
         report=out,
     )
 

@@ -12,19 +12,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO, Any
+from typing import IO
 
 from longtail.config.ingest import IngestConfig
 from longtail.errors import LongtailError
-from longtail.files import content_digest, read_json, write_json
+from longtail.files import read_json, write_json
 from longtail.parallel import usable_cores
 from longtail.study.grid import Cell
+from longtail.study.records import CellRecords
 from longtail.study.tasks import Task, drop_outdated, source_of, tasks
 
 
 @dataclass(frozen=True)
 class State:
-    """Where a cell stands: done, failed (with the error), or waiting; and its tasks."""
+    """Where a cell stands: done, running, failed (with the error), or waiting; and its tasks."""
 
     cell: Cell
     name: str
@@ -59,15 +60,12 @@ def state(cell: Cell, store: Path) -> State:
     chain = tasks(cell.params, source=source, store=store) if known else {}
     if known and all(task.done for task in chain.values()):
         return State(cell, "done", None, chain)
-    failure = failure_of(cell, store)
-    if failure.is_file():
-        return State(cell, "failed", str(read_json(failure)["error"]), chain)
+    records = CellRecords(cell, store)
+    if records.being_written():
+        return State(cell, "running", None, chain)
+    if records.failure.is_file():
+        return State(cell, "failed", str(read_json(records.failure)["error"]), chain)
     return State(cell, "waiting", None, chain)
-
-
-def failure_of(cell: Cell, store: Path) -> Path:
-    """JSON with the `error` of a cell; gone once the cell is tried again."""
-    return _log(cell, store).with_suffix(".json")
 
 
 def run(
@@ -122,23 +120,22 @@ def _run_one(
     error: str | None,
 ) -> None:
     """Run a cell in a process, or note the `error` that stands against it."""
-    failure, log = failure_of(cell, store), _log(cell, store)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    failure.unlink(missing_ok=True)
+    records = CellRecords(cell, store)
+    records.failure.unlink(missing_ok=True)
     if error is not None:
-        write_json(failure, {"error": error})
+        write_json(records.failure, {"error": error})
         return
-    params = log.with_suffix(".params.json")
-    write_json(params, _params(cell))
-    command = [sys.executable, "-m", "longtail.study.worker", str(params), str(store)]
+    write_json(records.params, records.content)
+    command = [sys.executable, "-m", "longtail.study.worker", str(records.params), str(store)]
     place = places.get()
     try:
-        with log.open("wb") as output:
+        with records.writing() as output:
             status = children.run(command, {**os.environ, **place}, output)
     finally:
         places.put(place)
     if status != 0 and not children.stopping:
-        write_json(failure, {"error": _last_words(log, status), "log": log.name})
+        error = _last_words(records.lines(), status)
+        write_json(records.failure, {"error": error, "log": records.log.name})
 
 
 def _places(workers: int, gpus: Sequence[str]) -> "SimpleQueue[dict[str, str]]":
@@ -151,21 +148,12 @@ def _places(workers: int, gpus: Sequence[str]) -> "SimpleQueue[dict[str, str]]":
     return places
 
 
-def _last_words(log: Path, status: int) -> str:
+def _last_words(lines: list[str], status: int) -> str:
     if status < 0:
         name = signal.Signals(-status).name
         return f"killed by {name}; if memory ran out, run fewer cells at a time with --workers"
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     start = next((i for i, line in enumerate(lines) if line.startswith("longtail: ")), -1)
     return "\n".join(lines[start:]).removeprefix("longtail: ") or f"ended with status {status}"
-
-
-def _log(cell: Cell, store: Path) -> Path:
-    return store / "cells" / f"{content_digest(_params(cell))[:16]}.log"
-
-
-def _params(cell: Cell) -> dict[str, Any]:
-    return {name: section.model_dump(mode="json") for name, section in cell.params.items()}
 
 
 class _Children:

@@ -15,6 +15,7 @@ from longtail.config.section import Section
 from longtail.cost import recorded
 from longtail.errors import LongtailError
 from longtail.files import read_json
+from longtail.progress import tell_logs
 from longtail.study.tasks import run_task, source_of, tasks
 
 
@@ -36,6 +37,7 @@ def run_cell(params: Mapping[str, Section], store: Path) -> None:
 
 if __name__ == "__main__":
     file, store = map(Path, sys.argv[1:])
+    tell_logs()
     try:
         run_cell(parse_content(read_json(file), where=str(file)), store)
     except LongtailError as error:
