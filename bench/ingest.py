@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from longtail.artifacts import SPLIT_SCHEMA, Images, Representation
+from longtail.backbones.building import build_backbone
 from longtail.files import write_json
-from longtail.models import build_backbone
 
 COPIED, FEW, MANY, CLASSES = 20_000, 10_000, 100_000, 100
 DISTINCT = 1000

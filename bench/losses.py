@@ -6,8 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from longtail.backbones.building import build_backbone
 from longtail.losses.table import LOSSES, build_loss
-from longtail.models import Network, build_backbone
+from longtail.network import Network
 
 CLASSES, BATCH, REPEATS = 1000, 128, 30
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from longtail.artifacts import Features, Representation
+from longtail.backbones.building import build_backbone
 from longtail.config.stage2 import ClassifyConfig, TauNormConfig
 from longtail.files import write_json
 from longtail.heads import Head
 from longtail.io.head_files import save_heads
-from longtail.models import build_backbone
 from longtail.stage2 import Labelled, Training, crt
 from longtail.steps.classify import classify
 from longtail.steps.tau_norm import tau_norm

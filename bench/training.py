@@ -19,11 +19,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from longtail.artifacts import SHARD_SCHEMA, SPLIT_SCHEMA, Images
+from longtail.backbones.building import build_backbone
 from longtail.config.augment import AugmentConfig
 from longtail.config.represent import RepresentConfig
 from longtail.data import ImageStore
 from longtail.distributed import World, world
-from longtail.models import build_backbone
 from longtail.optimization import working_precision
 from longtail.steps.stage1 import build_network, build_trainer
 

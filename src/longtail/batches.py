@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from longtail.augment import Augmentation, augment, draw_augmentation
+from longtail.backbones.images import normalize
 from longtail.data import ImageStore
 from longtail.distributed import World
 from longtail.mixing import mix
-from longtail.models import normalize
 from longtail.randomness import Use, generator_at, mixed_seed
 
 # Bytes of pixels that are augmented at once: an epoch of CIFAR-100-LT, or a batch of large images.

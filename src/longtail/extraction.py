@@ -7,8 +7,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from longtail.artifacts import Representation
+from longtail.backbones.building import build_backbone, feature_dimension
+from longtail.backbones.images import normalize
 from longtail.files import read_json
-from longtail.models import build_backbone, feature_dimension, normalize
 
 ENSEMBLE = "ensemble"  # the backbone of a representation that was joined from others
 

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from longtail.backbones.freezing import freeze, rest
+from longtail.backbones.images import normalize
 from longtail.batches import Batch, Batching, Epoch
 from longtail.checkpoint import (
     TrainingState,
@@ -26,7 +28,7 @@ from longtail.errors import LongtailError
 from longtail.losses.table import SampleLoss
 from longtail.losses.weights import Reduction
 from longtail.metrics import val_scores
-from longtail.models import Network, freeze, normalize, rest
+from longtail.network import Network
 from longtail.optimization import ascend, still_statistics
 from longtail.progress import progress
 from longtail.randomness import Use, generator_at, mixed_seed

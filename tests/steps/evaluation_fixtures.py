@@ -21,10 +21,11 @@ from longtail.artifacts import (
     TauNorm,
 )
 from longtail.artifacts import Split as SplitFiles
+from longtail.backbones.building import build_backbone
+from longtail.backbones.images import normalize
 from longtail.files import file_digest, write_json
 from longtail.heads import Head
 from longtail.io.head_files import save_heads
-from longtail.models import build_backbone, normalize
 from tests.steps.artifact_fixtures import (
     MEAN,
     SIZE,

@@ -23,11 +23,12 @@ from longtail.artifacts import (
     Split,
     TauNorm,
 )
+from longtail.backbones.building import build_backbone
+from longtail.backbones.images import normalize
 from longtail.config.promotion import GateConfig, RegisterConfig
 from longtail.files import file_digest, read_json, write_json
 from longtail.heads import Head
 from longtail.io.head_files import save_heads
-from longtail.models import build_backbone, normalize
 from longtail.steps.champion import champion
 from longtail.steps.gate import gate
 from longtail.steps.register import register

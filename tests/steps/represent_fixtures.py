@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from longtail.artifacts import Images, Representation, Split
+from longtail.backbones.images import normalize
 from longtail.config.represent import RepresentConfig
 from longtail.data import ImageStore
 from longtail.extraction import load_backbone
 from longtail.files import file_digest, write_json
 from longtail.io.head_files import load_heads
-from longtail.models import normalize
 from longtail.stage2 import Labelled, val_metrics
 from tests.steps.validate_fixtures import digits, write_artifacts
 

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from longtail.backbones.building import build_backbone
+from longtail.backbones.images import normalize
 from longtail.heads import Head
 from longtail.io.export import save_model
-from longtail.models import build_backbone, normalize
 from longtail.predictor import Facts
 from longtail.serving import ServedModel, assumed_prior
 from tests.steps.ingest_fixtures import encode, picture, write_tree

@@ -16,13 +16,13 @@ import torch
 import yaml
 
 from longtail.artifacts import Champion, Evaluation, Representation, TauNorm
+from longtail.backbones.images import normalize
 from longtail.config.promotion import EvaluateConfig, GateConfig, RegisterConfig
 from longtail.errors import LongtailError
 from longtail.extraction import load_backbone
 from longtail.files import file_digest, read_json, write_json
 from longtail.io.connection import connect
 from longtail.io.head_files import load_heads
-from longtail.models import normalize
 from longtail.steps.evaluate import evaluate
 from tests.steps.evaluation_fixtures import make_flow
 from tests.steps.registry_fixtures import (

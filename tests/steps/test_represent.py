@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from longtail.artifacts import Images, Representation
+from longtail.backbones.building import build_backbone
+from longtail.backbones.images import normalize
 from longtail.config.represent import RepresentConfig
 from longtail.config.section import parse
 from longtail.data import ImageStore
@@ -19,7 +21,6 @@ from longtail.errors import LongtailError
 from longtail.extraction import load_backbone
 from longtail.files import file_digest, read_json, write_json
 from longtail.io.head_files import load_heads
-from longtail.models import build_backbone, normalize
 from longtail.steps.represent import represent, training_key
 from longtail.steps.stage1 import build_network
 from tests.steps.artifact_fixtures import digests, stage1_description

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from longtail.artifacts import Classifier, Features, Images, Representation, Split, TauNorm
+from longtail.backbones.images import normalize
 from longtail.config.represent import RepresentConfig
 from longtail.config.section import parse
 from longtail.config.stage2 import ClassifyConfig, EmbedConfig, TauNormConfig
@@ -20,7 +21,6 @@ from longtail.extraction import FeatureExtractor, load_backbone
 from longtail.files import file_digest, read_json, write_json
 from longtail.heads import Head
 from longtail.io.head_files import load_heads, save_heads
-from longtail.models import normalize
 from longtail.steps.classify import classify
 from longtail.steps.embed import embed
 from longtail.steps.represent import represent

@@ -17,7 +17,7 @@ from longtail.batches import Batching
 from longtail.data import ImageStore
 from longtail.distributed import world
 from longtail.losses.softmax import cross_entropy
-from longtail.models import Network
+from longtail.network import Network
 from longtail.training import Recipe, Trainer
 
 

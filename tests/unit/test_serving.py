@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.export import Dim
 
+from longtail.backbones.building import build_backbone
+from longtail.backbones.images import normalize
 from longtail.heads import Head
-from longtail.models import build_backbone, normalize
 from longtail.serving import ServedModel, assumed_prior, example_images
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)

@@ -9,6 +9,8 @@ from safetensors.torch import save_file
 
 import longtail
 from longtail.artifacts import Images, Representation
+from longtail.backbones.building import feature_dimension
+from longtail.backbones.images import multiply_adds
 from longtail.checkpoint import remove_checkpoint
 from longtail.config.represent import RepresentConfig
 from longtail.data import ImageStore
@@ -16,11 +18,7 @@ from longtail.distributed import World, world
 from longtail.errors import LongtailError
 from longtail.files import content_digest, file_digest, read_json, whole_directory, write_json
 from longtail.io.head_files import save_heads
-from longtail.models import (
-    Network,
-    feature_dimension,
-    multiply_adds,
-)
+from longtail.network import Network
 from longtail.steps.stage1 import build_network, build_trainer, trained_heads
 from longtail.training import AfterEpoch, Outcome
 

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from longtail.augment import Augmentation, image_policy
+from longtail.backbones.building import build_backbone, feature_dimension
+from longtail.backbones.freezing import layer_group_count
+from longtail.backbones.images import require_image_size
 from longtail.batches import Batching
 from longtail.config.losses import SIGMOID_LOSSES
 from longtail.config.represent import RepresentConfig
@@ -23,15 +26,7 @@ from longtail.heads import Head
 from longtail.losses.hierarchy import two_level
 from longtail.losses.table import SampleLoss, loss_on_present
 from longtail.losses.weights import CLASS_WEIGHTS
-from longtail.models import (
-    CosineLinear,
-    Network,
-    TwoLevelHead,
-    build_backbone,
-    feature_dimension,
-    layer_group_count,
-    require_image_size,
-)
+from longtail.network import CosineLinear, Network, TwoLevelHead
 from longtail.optimization import build_optimizer, working_precision
 from longtail.randomness import mixed_seed
 from longtail.sampling import epoch_order

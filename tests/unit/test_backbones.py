@@ -5,19 +5,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from longtail.backbones.building import build_backbone, feature_dimension
+from longtail.backbones.freezing import freeze, layer_group_count, rest
+from longtail.backbones.images import multiply_adds, normalize, require_image_size
 from longtail.errors import LongtailError
-from longtail.models import (
-    CosineLinear,
-    Network,
-    build_backbone,
-    feature_dimension,
-    freeze,
-    layer_group_count,
-    multiply_adds,
-    normalize,
-    require_image_size,
-    rest,
-)
+from longtail.network import CosineLinear, Network
 
 
 @pytest.mark.parametrize(("classes", "parameters"), [(10, 464_154), (100, 470_004)])
