@@ -33,7 +33,7 @@ class ServedModel(nn.Module):
         self.backbone = backbone
         self.head = _HeadModule(head)
         self.above = None if above is None else _HeadModule(above)
-        # As `backbones.images.normalize` does, but in buffers: constants could not move to another device.
+        # As `normalize` does, but in buffers: constants could not move to another device.
         self.register_buffer("scale", 1 / (255 * torch.tensor(std)))
         self.register_buffer("shift", torch.tensor(mean) / torch.tensor(std))
 

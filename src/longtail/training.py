@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from longtail.backbones.freezing import freeze, rest
@@ -31,8 +30,7 @@ from longtail.metrics import val_scores
 from longtail.network import Network
 from longtail.optimization import ascend, still_statistics
 from longtail.progress import progress
-from longtail.randomness import Use, generator_at, mixed_seed
-from longtail.sampling import draw, sampling_probabilities
+from longtail.randomness import Use, mixed_seed
 
 log = logging.getLogger(__name__)
 
@@ -137,42 +135,6 @@ class Trainer:
                     self._save(checkpoint, key)
         return Outcome(self.state.best_epoch, self.best, self.state.history)
 
-    def shift_statistics(self, outcome: Outcome, train: ImageStore, val: ImageStore) -> Outcome:
-        """Measure the best weights' BatchNorm statistics again, on class-balanced images.
-
-        Weights and BatchNorm's affine parameters stay. Each layer takes the mean over as many plain
-        images as one epoch has; rank 0's statistics count.
-
-        Source: Zhong et al., MiSLAS (CVPR 2021), section 3.3: shifted batch normalisation.
-        """
-        self.network.load_state_dict(outcome.weights)
-        norms = [m for m in self.network.modules() if isinstance(m, _BatchNorm)]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # the plain average of all batches
-        self.network.train()
-        how = self.recipe.batching
-        place = generator_at(how.seed, Use.SHIFT)
-        balanced = draw(
-            train.labels,
-            sampling_probabilities(torch.bincount(train.labels), q=0.0),
-            draws=len(train),
-            generator=place,
-        )
-        with torch.no_grad():
-            batches = torch.split(balanced, how.batch_size)
-            if len(batches) > 1 and len(batches[-1]) < 2:  # one image has no variance
-                batches = batches[:-1]
-            for images in train.stream(batches):
-                pixels = images.to(self.world.device)
-                self.network(normalize(pixels, mean=how.mean, std=how.std))
-        self.world.synchronize_buffers(self.network)
-        numbers = self._evaluate(self.network, val)
-        weights = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
-        history = [dict(entry) for entry in outcome.history]
-        history[outcome.best_epoch] |= numbers
-        return Outcome(outcome.best_epoch, weights, history)
-
     def train_epoch(
         self, train: ImageStore, *, should_stop: Callable[[], bool] = lambda: False
     ) -> bool:
@@ -258,7 +220,7 @@ class Trainer:
         evaluated = self.network if self.average is None else self.average.module
         # BatchNorm's statistics are each rank's own, in the average too.
         self.world.synchronize_buffers(evaluated)
-        numbers = self._evaluate(evaluated, val)
+        numbers = self.evaluate(evaluated, val)
         if not all(map(math.isfinite, (loss_sum, *numbers.values()))):
             raise LongtailError(
                 f"the loss is not finite in epoch {state.epoch + 1}: training diverged; lower "
@@ -296,7 +258,8 @@ class Trainer:
         )
 
     @torch.no_grad()
-    def _evaluate(self, network: nn.Module, val: ImageStore) -> dict[str, float]:
+    def evaluate(self, network: nn.Module, val: ImageStore) -> dict[str, float]:
+        """Return loss and scores of the network on val, `val_loss` and those of `val_scores`."""
         network.eval()
         mine = torch.arange(len(val))[self.world.share(val.labels)]
         logits = []

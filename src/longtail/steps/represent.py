@@ -19,6 +19,7 @@ from longtail.errors import LongtailError
 from longtail.files import content_digest, file_digest, read_json, whole_directory, write_json
 from longtail.io.head_files import save_heads
 from longtail.network import Network
+from longtail.shifted_bn import shift_statistics
 from longtail.steps.stage1 import build_network, build_trainer, trained_heads
 from longtail.training import AfterEpoch, Outcome
 
@@ -65,7 +66,7 @@ def represent(
             after_epoch=after_epoch,
         )
         if config.shifted_bn:
-            outcome = trainer.shift_statistics(outcome, *stores)
+            outcome = shift_statistics(trainer, outcome, *stores)
         if processes.rank == 0:
             _write(out, config, network, outcome, description)
             remove_checkpoint(directory / "training.pt")
