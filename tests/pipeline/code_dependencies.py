@@ -6,13 +6,10 @@
 from pathlib import Path
 
 import grimp
-import yaml
+
+from tests.pipeline.dvc_stages import STAGES
 
 ROOT = Path(__file__).parents[2]
-
-
-def dvc_stages() -> dict[str, dict]:
-    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
 def imported_files(step: str) -> set[str]:
@@ -25,7 +22,7 @@ def imported_files(step: str) -> set[str]:
 
 def named_files(stage: str) -> set[str]:
     """What of the package is among the `deps` of a stage."""
-    return {dep for dep in dvc_stages()[stage].get("deps", []) if dep.startswith("src/")}
+    return {dep for dep in STAGES[stage].get("deps", []) if dep.startswith("src/")}
 
 
 def _file(module: str) -> str:
@@ -42,7 +39,7 @@ def _data(file: str) -> set[str]:
 
 
 if __name__ == "__main__":
-    for stage in dvc_stages():
+    for stage in STAGES:
         imported, named = imported_files(stage), named_files(stage)
         for sign, files in (("+", imported - named), ("-", named - imported)):
             for file in sorted(files):

@@ -2,12 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from longtail.config.params import FLOW
+from longtail.config.resources import ResourcesConfig
+from longtail.config.section import parse
+from pipelines.compiling import compiled
+from pipelines.parameters import plain, read_parameters
+from pipelines.training import build
+
 Source = tuple[str, str]  # task and its output, or `` and a parameter of the pipeline
 CHANNEL = "pipelinechannel--"
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 @dataclass
@@ -72,3 +81,10 @@ def _source(entry: dict[str, Any], outside: dict[str, Source]) -> Source | None:
         return found["producerTask"], found["outputParameterKey"]
     inherited = entry.get("componentInputArtifact") or entry.get("componentInputParameter")
     return outside[inherited] if inherited else None
+
+
+def equipped(**resources: Any) -> Graph:
+    """Return the graph of this repository's parameters with these `resources`."""
+    sections = {name: plain(model()) for name, model in FLOW.items() if name != "split"}
+    sections["split"] = read_parameters(PARAMS)["split"]
+    return Graph(compiled(build(sections, parse(ResourcesConfig, resources, where="test"))))

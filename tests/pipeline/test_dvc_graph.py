@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from longtail.config.params import FLOW
-from tests.pipeline.code_dependencies import dvc_stages, imported_files, named_files
+from tests.pipeline.code_dependencies import imported_files, named_files
+from tests.pipeline.dvc_stages import STAGES, upstream
 
-STAGES = dvc_stages()
 SECTION_OF = {"fingerprint": "ingest", "champion": "register"}
 PREFIXES = ("data/", "models/", "reports/")
 
@@ -20,18 +20,6 @@ def options(stage: str) -> dict[str, str]:
     return {
         name.removeprefix("--"): value for name, value in zip(words[2::2], words[3::2], strict=True)
     }
-
-
-def upstream(stage: str) -> set[str]:
-    """Stages that `stage` follows, directly or not, by the paths of outputs and dependencies."""
-    makers = {out: name for name, entry in STAGES.items() for out in entry["outs"]}
-    direct = {
-        maker
-        for dep in STAGES[stage].get("deps", [])
-        for out, maker in makers.items()
-        if dep == out or dep.startswith(f"{out}/")
-    }
-    return direct.union(*(upstream(maker) for maker in direct))
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -12,9 +12,9 @@ import yaml
 
 from longtail.files import read_json
 from tests.pipeline import containers
+from tests.pipeline.built_manifests import build, kustomize_reason
 from tests.pipeline.containers import CPU, POSTGRES, ROOT, Podman
 from tests.pipeline.kube_play import Cluster, make_secret
-from tests.pipeline.test_manifests import build, kustomize_reason
 from tests.pipeline.workspace import QUICK, environment, make_workspace
 from tests.steps.radosgw import ACCESS_KEY, SECRET_KEY
 

@@ -10,19 +10,16 @@ import yaml
 
 from components import ALWAYS, STEPS
 from longtail.config.params import FLOW, SECTIONS, load_section
-from longtail.config.resources import PodConfig, ResourcesConfig
+from longtail.config.resources import PodConfig
 from longtail.config.section import Section, parse
 from longtail.errors import LongtailError
-from pipelines.compiling import compiled, compiled_training
-from pipelines.parameters import plain, read_parameters, read_resources
-from pipelines.training import build
-from tests.pipeline.code_dependencies import dvc_stages
-from tests.pipeline.kfp_graph import Graph
-from tests.pipeline.test_dvc_graph import STAGES, upstream
+from pipelines.compiling import compiled_training
+from pipelines.parameters import plain, read_resources
+from tests.pipeline.dvc_stages import STAGES, upstream
+from tests.pipeline.kfp_graph import PARAMS, Graph, equipped
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "pipelines" / "training.yaml"
-PARAMS = ROOT / "params.yaml"
 # Tasks that have no stage: what they do, `dvc repro` has from its own means.
 OF_KUBEFLOW_ALONE = {"parameters", "summary"}
 GPU_STEPS = ("represent", "embed", "evaluate")
@@ -67,7 +64,7 @@ def test_edges_are_those_of_dvc(golden):
 
 
 def test_every_stage_is_a_task_and_the_other_way_round(golden):
-    assert {step_of(task) for task in golden.tasks} - OF_KUBEFLOW_ALONE == set(dvc_stages())
+    assert {step_of(task) for task in golden.tasks} - OF_KUBEFLOW_ALONE == set(STAGES)
     assert {plain_name(task) for task in golden.tasks} == {*STEPS, "summary"}
 
 
@@ -130,12 +127,6 @@ def test_a_rejected_candidate_takes_another_branch(golden):
     tasks = [task for task in golden.tasks.values() if plain_name(task.name) == "register"]
     names = {task.spec["taskInfo"]["name"] for task in tasks}
     assert names == {"register", "record the rejection"}
-
-
-def equipped(**resources: Any) -> Graph:
-    sections = {name: plain(model()) for name, model in FLOW.items() if name != "split"}
-    sections["split"] = read_parameters(PARAMS)["split"]
-    return Graph(compiled(build(sections, parse(ResourcesConfig, resources, where="test"))))
 
 
 def test_gpu_steps_get_the_gpu_section_and_the_others_do_not():

@@ -4,34 +4,27 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
 
-Manifest = dict[str, Any]
+from tests.pipeline.built_manifests import (
+    Manifest,
+    build,
+    kustomize_reason,
+    pods,
+    published_schemas,
+)
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
 OVERLAYS = ("dev", "prod")
 COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
 VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
-WORKLOADS = ("Deployment", "StatefulSet", "Job", "CronJob", "TrainingRuntime")
 STEPS = {"pipelines.kubeflow.org/v2_component": "true"}
-
-
-def kustomize_reason() -> str | None:
-    """Return why nothing can be built here: no kubectl with kustomize 5."""
-    if shutil.which("kubectl") is None:
-        return "kubectl is not on the PATH"
-    shown = subprocess.run(["kubectl", "version", "--client"], capture_output=True, text=True)
-    found = re.search(r"Kustomize Version: v(\d+)", shown.stdout)
-    return None if found and int(found[1]) >= 5 else "kubectl has no kustomize 5"
 
 
 pytestmark = pytest.mark.skipif(kustomize_reason() is not None, reason=str(kustomize_reason()))
@@ -51,29 +44,6 @@ def with_every_component(directory: Path) -> Path:
         path = copy / "overlays" / name / "kustomization.yaml"
         path.write_text(re.sub(r"# (- \.\./\.\./components/)", r"\1", path.read_text()))
     return copy
-
-
-@cache
-def build(directory: Path) -> list[Manifest]:
-    done = subprocess.run(
-        ["kubectl", "kustomize", str(directory)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "deprecated" not in done.stderr.lower(), done.stderr
-    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
-
-
-def pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
-    for manifest in manifests:
-        spec = manifest.get("spec", {})
-        name = f"{manifest['kind']} {manifest['metadata']['name']}"
-        if manifest["kind"] == "CronJob":
-            spec = spec["jobTemplate"]["spec"]
-        if manifest["kind"] == "TrainingRuntime":
-            for job in spec["template"]["spec"]["replicatedJobs"]:
-                yield name, job["template"]["spec"]["template"]["spec"]
-        elif manifest["kind"] in WORKLOADS:
-            yield name, spec["template"]["spec"]
 
 
 def containers(pod: Manifest) -> list[Manifest]:
@@ -123,30 +93,6 @@ def test_custom_kinds_are_valid(everything):
         pytest.skip(f"{directory} holds no CustomResourceDefinition; name a folder: LONGTAIL_CRDS")
     for manifest in checked:
         jsonschema.validate(manifest, schemas[manifest["apiVersion"], manifest["kind"]])
-
-
-def published_schemas(directory: Path) -> dict[tuple[str, str], Manifest]:
-    """Return the schema of every custom kind, in which unknown fields are errors."""
-    found: dict[tuple[str, str], Manifest] = {}
-    for path in directory.glob("*.yaml"):
-        for definition in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-            spec = (definition or {}).get("spec", {})
-            for version in spec.get("versions", []):
-                schema = version["schema"]["openAPIV3Schema"]
-                found[f"{spec['group']}/{version['name']}", spec["names"]["kind"]] = closed(schema)
-    return found
-
-
-def closed(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [closed(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    inner = {key: closed(part) for key, part in schema.items()}
-    free = "additionalProperties" in inner or "x-kubernetes-preserve-unknown-fields" in inner
-    if isinstance(inner.get("properties"), dict) and inner.get("type") == "object" and not free:
-        inner["additionalProperties"] = False
-    return inner
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -27,9 +27,9 @@ from longtail.files import file_digest, write_json
 from longtail.io.publishing import publish
 from longtail.steps.split import split
 from pipelines import nodes
+from tests.pipeline.built_manifests import published_schemas
+from tests.pipeline.kfp_graph import equipped
 from tests.pipeline.kubernetes_api import JOBS, KubernetesApi, serve
-from tests.pipeline.test_kfp_compile import equipped
-from tests.pipeline.test_manifests import published_schemas
 from tests.steps.artifact_fixtures import digests
 from tests.steps.ingest_fixtures import run_ingest
 from tests.steps.represent_fixtures import config
