@@ -91,10 +91,16 @@ def test_the_parts_are_of_the_training_images_alone(inputs, tmp_path):
     assert sorted(train.to_pylist() + judges.to_pylist()) == sorted(whole)
 
 
-def test_more_trials_add_to_the_earlier_ones(inputs, tmp_path):
+def test_more_trials_add_to_the_earlier_ones_and_each_is_told(inputs, tmp_path, caplog):
+    caplog.set_level("INFO", logger="longtail")
     first = run(inputs, tmp_path / "out", trials=2, prune=False)
     more = run(inputs, tmp_path / "out", trials=4, prune=False)
     assert more["trials"][:2] == first["trials"] and len(more["trials"]) == 4
+    told = [line for line in caplog.messages if line.startswith("trial ")]
+    assert [line.split(":")[0] for line in told] == [
+        *("trial 1 of 2", "trial 2 of 2", "trial 3 of 4", "trial 4 of 4")
+    ]
+    assert f"complete, {100 * more['trials'][3]['score']:.2f} % held out" in told[3]
 
 
 def test_a_hopeless_trial_is_pruned_and_recorded(tmp_path):

@@ -39,8 +39,10 @@ def search(
     from longtail.config.stage2 import EmbedConfig
     from longtail.files import read_json
     from longtail.io.search_log import log_search
+    from longtail.progress import tell_logs
     from longtail.steps.search import search as step
 
+    tell_logs()
     register = load_section(params, "register", RegisterConfig)
     with recorded("search"):
         step(

@@ -1,5 +1,6 @@
 """Search weight decay, then tau, on a part of the training images alone."""
 
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +28,8 @@ from longtail.steps.tau_search import search_tau
 from longtail.steps.trials import Row
 
 DATABASE = "study.db"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ def _search_weight_decay(inputs: Inputs) -> list[Row]:
         trials=config.trials,
         startup_trials=config.startup_trials,
         seed=config.seed,
-        after_trial=lambda: _keep_the_best(inputs, trials.rows(decays, "weight_decay")),
+        after_trial=lambda: _after_trial(inputs, trials.rows(decays, "weight_decay")),
     )
     return trials.rows(decays, "weight_decay")
 
@@ -162,6 +165,16 @@ def _train(trial: optuna.Trial, inputs: Inputs) -> float:
             after_epoch=lambda history: trials.report(trial, [entry[score] for entry in history]),
         )
     return float(read_json(Representation(out).description)["val"][score])
+
+
+def _after_trial(inputs: Inputs, rows: list[Row]) -> None:
+    last = rows[-1]
+    score = "" if last.score is None else f", {100 * last.score:.2f} % held out"
+    log.info(
+        f"trial {len(rows)} of {inputs.config.trials}: weight decay {last.value:.3e}: "
+        f"{last.state.lower()}{score}"
+    )
+    _keep_the_best(inputs, rows)
 
 
 def _keep_the_best(inputs: Inputs, rows: list[Row]) -> None:
