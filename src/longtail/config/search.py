@@ -30,7 +30,8 @@ class SearchConfig(Section):
         default="balanced_accuracy", description="Score on the held-out images."
     )
     prune: bool = Field(
-        default=True, description="End trials that are below the median of the earlier ones."
+        default=True,
+        description="After half of the epochs, end trials in the worst quarter so far.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of the held-out images and the search.")
 

@@ -131,8 +131,10 @@ def _divide(config: SearchConfig, train: Path, profile: Path, root: Path) -> tup
 
 def _search_weight_decay(inputs: Inputs) -> list[Row]:
     config = inputs.config
-    pruner = optuna.pruners.MedianPruner(
-        n_startup_trials=config.startup_trials, n_warmup_steps=inputs.represent.epochs // 5
+    # What a weight decay is worth shows once the learning rate falls: the median of the first
+    # epochs ended all but the first trials.
+    pruner = optuna.pruners.PercentilePruner(
+        75.0, n_startup_trials=config.startup_trials, n_warmup_steps=inputs.represent.epochs // 2
     )
     decays = trials.opened(
         inputs.root / DATABASE, "weight_decay", pruner=pruner if config.prune else None

@@ -1,5 +1,6 @@
 """The second part of a search: tau for the head of the best trial, on the held-out images."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -51,7 +52,8 @@ def search_tau(
     for tau in (0.0, 1.0):
         taus.enqueue_trial({"tau": tau}, skip_if_exists=True)
     run(taus, score, trials=trials, startup_trials=STARTUP_TRIALS, seed=seed)
-    return rows(taus, "tau")
+    # Optuna multiplies steps: it has 0.7000000000000001.
+    return [replace(row, value=round(row.value, 2)) for row in rows(taus, "tau")]
 
 
 def _features(
