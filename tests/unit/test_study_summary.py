@@ -13,7 +13,7 @@ from longtail.config.split import SplitConfig
 from longtail.config.study import StudyConfig
 from longtail.files import write_json
 from longtail.metrics import balanced_accuracy_interval
-from longtail.report.study import markdown, page, plot_by_factor
+from longtail.report.study import markdown, page, plot_by_class, plot_by_factor, plot_trade_off
 from longtail.study.grid import Cell
 from longtail.study.results import Result, Row
 from longtail.study.summary import summarise
@@ -122,6 +122,28 @@ def test_of_many_lines_those_that_are_best_on_val_are_drawn():
     ]
     legend = plot_by_factor({"rows": rows}).axes[0].get_legend_handles_labels()[1]
     assert legend == [f"method {i}" for i in range(9, 1, -1)]
+
+
+def test_a_row_has_its_number_and_colour_in_every_picture():
+    rows = [
+        {
+            "label": f"method {i}",
+            "val": i / 10,
+            "accuracy": {group: {"mean": i / 10} for group in ("many", "few")},
+            "by_class": [{"train": 9, "accuracy": 0.5}, {"train": 3, "accuracy": 0.5}],
+        }
+        for i in range(10)
+    ]
+    rows[0]["accuracy"]["few"] = {"mean": None}
+    summary = {"rows": rows, "groups": ["many", "few"]}
+    points = plot_trade_off(summary).axes[0]
+    numbers = [int(text.get_text()) for text in points.texts]
+    colors = {n: line.get_color() for n, line in zip(numbers, points.lines[1:], strict=True)}
+    assert numbers == list(range(2, 11))
+    lines = plot_by_class(summary).axes[0].lines
+    assert [line.get_label() for line in lines] == [f"{n} method {n - 1}" for n in range(10, 2, -1)]
+    assert all(line.get_color() == colors[int(line.get_label().split()[0])] for line in lines)
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines)
 
 
 @pytest.mark.parametrize("wrong", [0, 1, 100])

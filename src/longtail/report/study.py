@@ -16,11 +16,15 @@ from longtail.report.style import INK, new_figure, styled, svg
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1c2b33", "#8c8c3c")
 MARKERS = "osD^vPX*"
+DASHES = ("-", "--", ":", "-.")
 DRAWN = 8  # rows with a line of their own; more would be a tangle
 TRADE_OFF_NOTE = (
     "Numbers are those of the table. On the dotted line nothing else is better in both groups."
 )
-BY_CLASS_NOTE = "The methods that are best on val; a running mean over a tenth of the classes."
+BY_CLASS_NOTE = (
+    "The methods that are best on val, with the table's numbers; a running mean over a tenth of "
+    "the classes."
+)
 BY_FACTOR_NOTE = (
     "Balanced accuracy; a line for what differs in nothing else, of those that are best on val."
 )
@@ -143,20 +147,20 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 def plot_trade_off(summary: dict[str, Any]) -> Figure:
     """Draw the last group's accuracy against the first one's, the Pareto front as a line."""
     many, few = summary["groups"][0], summary["groups"][-1]
-    rows = [
-        row
-        for row in summary["rows"]
-        if None not in (row["accuracy"][many]["mean"], row["accuracy"][few]["mean"])
-    ]
-    points = [(100 * r["accuracy"][many]["mean"], 100 * r["accuracy"][few]["mean"]) for r in rows]
+    points = {
+        position: (100 * accuracy[many]["mean"], 100 * accuracy[few]["mean"])
+        for position, accuracy in enumerate(row["accuracy"] for row in summary["rows"])
+        if None not in (accuracy[many]["mean"], accuracy[few]["mean"])
+    }
     with styled():
         figure, axes = new_figure(height=3.8)
-        front = [points[i] for i in pareto_front(points)]
+        known = list(points.values())
+        front = [known[i] for i in pareto_front(known)]
         axes.plot(*zip(*front, strict=True), color=INK, linewidth=0.8, linestyle=":")
-        for i, (row, (x, y)) in enumerate(zip(rows, points, strict=True)):
-            axes.plot(x, y, **_style(i), linestyle="")
-            number = str(1 + summary["rows"].index(row))
-            axes.annotate(number, (x, y), (4, 3), textcoords="offset points", fontsize=8)
+        for position, place in points.items():
+            axes.plot(*place, **_style(position), linestyle="")
+            number = str(1 + position)
+            axes.annotate(number, place, (4, 3), textcoords="offset points", fontsize=8)
         axes.set_xlabel(f"{many}, %")
         axes.set_ylabel(f"{few}, %")
     return figure
@@ -164,14 +168,18 @@ def plot_trade_off(summary: dict[str, Any]) -> Figure:
 
 def plot_by_class(summary: dict[str, Any]) -> Figure:
     """Draw the accuracy of each class by its rank, a running mean, for the best rows on val."""
-    rows = sorted(summary["rows"], key=lambda row: -row["val"])[:DRAWN]
+    rows = sorted(enumerate(summary["rows"]), key=lambda pair: -pair[1]["val"])[:DRAWN]
     with styled():
         figure, axes = new_figure(height=4.4)
-        for i, row in enumerate(rows):
+        for position, row in rows:
             ranked = sorted(row["by_class"], key=lambda entry: -entry["train"])
             mean = running_mean(np.array([100 * entry["accuracy"] for entry in ranked]))
             axes.plot(
-                np.arange(1, len(mean) + 1), mean, color=_style(i)["color"], label=row["label"]
+                np.arange(1, len(mean) + 1),
+                mean,
+                color=_style(position)["color"],
+                linestyle=DASHES[position // len(COLORS) % len(DASHES)],
+                label=f"{1 + position} {row['label']}",
             )
         axes.set_xlabel("class, from most to least training images")
         axes.set_ylabel("accuracy, %")
@@ -206,6 +214,7 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def _style(position: int) -> dict[str, Any]:
+    """Colour and marker of what stands at this position; a row's are those of its number."""
     return {
         "color": COLORS[position % len(COLORS)],
         "marker": MARKERS[position // len(COLORS) % len(MARKERS)],
