@@ -24,7 +24,8 @@ class SearchConfig(Section):
         default=0.2, description="Share of each class's training images that scores the trials."
     )
     epochs: Count | None = Field(
-        default=None, description="Epochs of a trial; default: represent.epochs."
+        default=None,
+        description="Epochs of a trial; default: represent.epochs. Short ones find too low values.",
     )
     select_by: Literal["balanced_accuracy", "accuracy"] = Field(
         default="balanced_accuracy", description="Score on the held-out images."
