@@ -144,12 +144,17 @@ def test_any_error_of_a_trial_is_recorded(inputs, tmp_path):
         run(empty, tmp_path / "out", trials=2)
 
 
-def test_a_trial_that_fails_does_not_end_the_search(inputs, tmp_path):
+def test_a_trial_that_fails_does_not_end_the_search(inputs, tmp_path, caplog):
     """A step of `learning_rate * weight_decay` above 2 makes every weight grow without bound."""
+    caplog.set_level("INFO", logger="longtail")
     result = run(inputs, tmp_path / "out", trials=6, weight_decay=(1e-5, 1e9), prune=False)
     states = {row["state"] for row in result["trials"]}
     assert states == {"COMPLETE", "FAIL"} and len(result["trials"]) == 6
     assert all((row["state"] == "FAIL") == bool(row["error"]) for row in result["trials"])
+    failed = {line.split()[1] for line in caplog.messages if " failed: " in line}
+    assert failed and failed == {
+        line.split()[1] for line in caplog.messages if line.endswith(": fail")
+    }
 
 
 def test_a_killed_search_goes_on_and_ends_as_an_undisturbed_one(inputs, tmp_path):

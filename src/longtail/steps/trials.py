@@ -96,7 +96,7 @@ def run(
         except optuna.TrialPruned:
             study.tell(trial, state=TrialState.PRUNED)
         except Exception as error:
-            log.warning("trial %d failed: %s", trial.number, error)
+            log.warning("trial %d failed: %s", trial.number + 1, error)
             trial.set_user_attr(ERROR, _described(error))
             study.tell(trial, state=TrialState.FAIL)
         else:
