@@ -135,6 +135,19 @@ def test_the_report_has_a_row_a_method_and_what_is_missing(at):
     assert "One seed:" in page and page.count("<svg") == 2 and "http" not in page.split("<svg")[0]
 
 
+def test_only_the_cells_that_are_named_are_run_and_reported(at):
+    directory, _, _ = at
+    only = ["losses.yaml", "--only", "* / none, seed 0"]
+    ended = longtail("study", "run", *only, cwd=directory)
+    assert (ended.returncode, ended.stdout) == (0, "2 of 2 cells are done in data/study\n")
+    status = longtail("study", "status", *only, cwd=directory).stdout.splitlines()
+    assert [line.split()[0] for line in status] == ["done", "done"]
+    advised = longtail("study", "advise", *only, cwd=directory)
+    assert advised.returncode == 0 and "Not done yet" not in advised.stdout
+    reported = longtail("study", "report", *only, "--out", "none", cwd=directory)
+    assert reported.returncode == 0 and "are not in it" not in reported.stdout
+
+
 def test_a_report_is_a_run_with_a_child_a_cell(at):
     from mlflow import MlflowClient
 

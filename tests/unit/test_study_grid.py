@@ -6,7 +6,7 @@ import pytest
 
 from longtail.config.study import VARIANTS
 from longtail.errors import LongtailError
-from longtail.study.grid import cells, read_study
+from longtail.study.grid import cells, matching, read_study
 from longtail.study.tasks import INPUTS, tasks
 
 BASE = "represent: {epochs: 4, warmup_epochs: 1, augment: {crop_padding: 2}}\n"
@@ -42,6 +42,24 @@ def test_the_grid_is_the_product_of_the_axes_and_seeds_in_the_order_of_the_file(
     assert last["represent"].loss.name == "balanced_softmax"
     assert (last["represent"].seed, last["classify"].seed) == (1, 1)
     assert last["split"].seed == 0  # the same images for every seed
+
+
+def test_cells_are_chosen_by_name_in_the_order_of_the_grid(study):
+    config = study("""
+        axes:
+          factor: {IF 10: {split.imbalance_factor: 10}, IF 100: {split.imbalance_factor: 100}}
+          loss: {ce: {}, "bs [a]": {represent.loss: balanced_softmax}}
+        seeds: [0, 1]
+    """)
+    chosen = matching(cells(config), ["IF 100 / bs [a], seed 1", "*ce, seed 0", "IF 10 / ce*"])
+    assert [cell.name for cell in chosen] == [
+        "IF 10 / ce, seed 0",
+        "IF 10 / ce, seed 1",
+        "IF 100 / ce, seed 0",
+        "IF 100 / bs [a], seed 1",
+    ]
+    with pytest.raises(LongtailError, match=r"no cell is called `IF 100 / ce`; `longtail study s"):
+        matching(cells(config), ["*", "IF 100 / ce"])
 
 
 def test_deep_parameters_are_set_beside_those_of_the_base_and_no_cell_sees_anothers(study):

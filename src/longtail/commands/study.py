@@ -10,6 +10,7 @@ from longtail.errors import LongtailError
 from longtail.files import require_apart
 
 if TYPE_CHECKING:
+    from longtail.study.grid import Cell
     from longtail.study.runner import State
 
 app = typer.Typer(
@@ -26,22 +27,27 @@ Params = Annotated[Path, typer.Option(help="Parameter file; `register` says wher
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Cells at a time; default: one per GPU, else per core.")
 ]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Only cells of this name, as 'IF 100 / *'; repeatable."),
+]
 DEFAULT_STORE = Path("data/study")
 
 
 @app.command()
-def run(file: File, store: Store = DEFAULT_STORE, workers: Workers = None) -> None:
+def run(
+    file: File, only: Only = None, store: Store = DEFAULT_STORE, workers: Workers = None
+) -> None:
     """Run every cell that is not done; status 1 if one failed.
 
     If it is ended early, the next call goes on where it stopped.
     """
     from longtail.parallel import usable_cores
     from longtail.study import runner
-    from longtail.study.grid import cells, read_study
 
     gpus = _visible_gpus()
     states = runner.run(
-        cells(read_study(file)),
+        _cells(file, only),
         store=store,
         workers=workers or len(gpus) or usable_cores(),
         gpus=gpus,
@@ -52,16 +58,16 @@ def run(file: File, store: Store = DEFAULT_STORE, workers: Workers = None) -> No
     if failed:
         raise LongtailError(
             f"{len(failed)} cells failed, {failed[0].cell.name} with: {failed[0].error}\n"
-            f"Their logs are in {store / 'cells'}; `longtail study run {file}` tries them again"
+            f"Their logs are in {store / 'cells'}; the same command tries them again"
         )
 
 
 @app.command()
-def status(file: File, store: Store = DEFAULT_STORE) -> None:
+def status(file: File, only: Only = None, store: Store = DEFAULT_STORE) -> None:
     """Show for every cell whether it is done, running, failed or waiting."""
     from longtail.study.records import CellRecords
 
-    for found in _states(file, store):
+    for found in _states(file, only, store):
         done = sum(task.done for task in found.tasks.values())
         started = found.name != "done" and bool(found.tasks)
         note = found.error or (f"{done} of {len(found.tasks)} steps" if started else "")
@@ -73,6 +79,7 @@ def status(file: File, store: Store = DEFAULT_STORE) -> None:
 @app.command()
 def report(
     file: File,
+    only: Only = None,
     store: Store = DEFAULT_STORE,
     out: Out = None,
     params: Params = Path("params.yaml"),
@@ -88,7 +95,7 @@ def report(
 
     out = out or Path("reports/study") / file.stem
     require_apart(out, kept=[file, store, params])
-    config, states = read_study(file), _states(file, store)
+    config, states = read_study(file), _states(file, only, store)
     summary = summarise(config, rows(states, variants=config.variants))
     write_study(file.stem, summary, out=out)
     typer.echo(markdown(summary), nl=False)
@@ -107,11 +114,11 @@ def report(
 
 
 @app.command()
-def advise(file: File, store: Store = DEFAULT_STORE) -> None:
+def advise(file: File, only: Only = None, store: Store = DEFAULT_STORE) -> None:
     """Say which method to use and what it costs, from val only."""
     from longtail.study.advice import advise_study
 
-    for line in advise_study(_states(file, store), file=file):
+    for line in advise_study(_states(file, only, store), file=file):
         typer.echo(line)
 
 
@@ -123,8 +130,14 @@ def _visible_gpus() -> list[str]:
     return (named.split(",") if named else [str(gpu) for gpu in range(count)])[:count]
 
 
-def _states(file: Path, store: Path) -> "list[State]":
-    from longtail.study.grid import cells, read_study
+def _cells(file: Path, only: list[str] | None) -> "list[Cell]":
+    from longtail.study.grid import cells, matching, read_study
+
+    found = cells(read_study(file))
+    return matching(found, only) if only else found
+
+
+def _states(file: Path, only: list[str] | None, store: Path) -> "list[State]":
     from longtail.study.runner import state
 
-    return [state(cell, store) for cell in cells(read_study(file))]
+    return [state(cell, store) for cell in _cells(file, only)]

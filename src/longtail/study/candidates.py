@@ -49,7 +49,8 @@ def choice(states: Sequence[State], *, file: Path) -> Choice:
     splits = {state.tasks["split"].out for state in done}
     if len(splits) > 1:
         raise LongtailError(
-            f"{file} has {len(splits)} splits, but a method is advised for one; leave the axis out"
+            f"{file} has {len(splits)} splits, but a method is advised for one; name the cells of "
+            "one, as in --only 'IF 100 / *'"
         )
     rows: dict[str, dict[int, State]] = {}
     for state in done:

@@ -2,7 +2,9 @@
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,23 @@ def cells(config: StudyConfig) -> list[Cell]:
         for chosen in itertools.product(*choices)
         for seed in config.seeds
     ]
+
+
+def matching(cells: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
+    """Return the cells that have one of the names, in which `*` stands for any text.
+
+    Raises:
+        LongtailError: no cell has one of them.
+    """
+    names = [cell.name for cell in cells]
+    found = {p: [name for name in names if name == p or fnmatchcase(name, p)] for p in patterns}
+    for pattern, chosen in found.items():
+        if not chosen:
+            raise LongtailError(
+                f"no cell is called `{pattern}`; `longtail study status` lists all names; "
+                "* in a name stands for any text"
+            )
+    return [cell for cell in cells if any(cell.name in chosen for chosen in found.values())]
 
 
 def _require_rows(config: StudyConfig, *, where: str) -> None:
