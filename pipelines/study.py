@@ -13,7 +13,7 @@ from longtail.config.params import LEARNING
 from longtail.config.resources import ResourcesConfig
 from longtail.config.study import StudyConfig
 from longtail.errors import LongtailError
-from longtail.study.grid import Cell, cells, read_study
+from longtail.study.grid import Cell, cells, matching, read_study
 from pipelines.compiling import compiled
 from pipelines.flow import prepare, train
 from pipelines.parameters import plain, read_resources
@@ -23,23 +23,26 @@ NAME = "longtail-study"
 SHARED = ("ingest", "split", "validate")
 
 
-def compiled_study(file: Path, params: Path, *, parallelism: int) -> str:
+def compiled_study(file: Path, params: Path, *, only: Sequence[str] = (), parallelism: int) -> str:
     """Return the pipeline of a study file as YAML.
 
     Args:
         params: parameter file whose section `resources` says what the pods get.
+        only: names of cells, `*` for any text; default: all cells.
         parallelism: cells at a time.
 
     Raises:
         LongtailError: a file is missing or wrong, or the cells need more than one split.
     """
-    return compiled(build(file, read_resources(params), parallelism=parallelism))
+    return compiled(build(file, read_resources(params), only=only, parallelism=parallelism))
 
 
-def build(file: Path, resources: ResourcesConfig, *, parallelism: int) -> BaseComponent:
+def build(
+    file: Path, resources: ResourcesConfig, *, only: Sequence[str], parallelism: int
+) -> BaseComponent:
     """Return the pipeline; its parameters are those of training, with `cells` for what differs."""
     config = read_study(file)
-    grid = cells(config)
+    grid = matching(cells(config), only)
     shared = _shared(file, grid)
     items = [_item(index, cell) for index, cell in enumerate(grid)]
     described = _described(file.stem, config, grid)
@@ -106,7 +109,7 @@ def _shared(file: Path, grid: Sequence[Cell]) -> dict[str, dict[str, Any]]:
         if other is not None:
             raise LongtailError(
                 f"{file}: `{other.name}` and `{grid[0].name}` differ in section {name}, but on "
-                "Kubeflow the cells of a study share images, split and validation. Make a file for "
-                "each, or take `longtail study run`"
+                "Kubeflow the cells of a study share images, split and validation. Name the cells "
+                "of one, as in --only 'IF 100 / *', or take `longtail study run`"
             )
     return {name: plain(grid[0].params[name]) for name in SHARED}

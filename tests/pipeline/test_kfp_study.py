@@ -33,11 +33,11 @@ def write_study(directory: Path, **content) -> Path:
     return file
 
 
-def compiled(file: Path) -> str:
+def compiled(file: Path, **arguments) -> str:
     """Compile without retries, whose pauses are long."""
     params = file.with_name("resources.yaml")
     params.write_text(yaml.safe_dump({"resources": {"cpu": {"retries": 0}, "gpu": {"retries": 0}}}))
-    return compiled_study(file, params, parallelism=2)
+    return compiled_study(file, params, parallelism=2, **arguments)
 
 
 def test_the_grid_is_the_loop_and_what_cells_have_in_common_lies_before_it(tmp_path):
@@ -65,10 +65,16 @@ def test_the_grid_is_the_loop_and_what_cells_have_in_common_lies_before_it(tmp_p
     assert always == {"fingerprint"}
 
 
-def test_cells_that_need_another_split_are_refused(tmp_path):
-    axes = {"factor": {"20": {}, "10": {"split.imbalance_factor": 10}}}
-    with pytest.raises(LongtailError, match=r"differ in section split.*longtail study run"):
-        compiled(write_study(tmp_path, axes=axes))
+def test_cells_of_several_splits_are_refused_and_those_of_one_can_be_named(tmp_path):
+    axes = {"factor": {"20": {}, "10": {"split.imbalance_factor": 10}}, "loss": LOSSES}
+    file = write_study(tmp_path, axes=axes)
+    with pytest.raises(LongtailError, match=r"differ in section split.*--only.*longtail study run"):
+        compiled(file)
+    spec = next(yaml.safe_load_all(compiled(file, only=["10 / *"])))
+    given = spec["root"]["inputDefinitions"]["parameters"]
+    assert given["split"]["defaultValue"]["imbalance_factor"] == 10
+    names = [cell["cell"]["name"] for cell in given["grid"]["defaultValue"]]
+    assert names == ["10 / cross-entropy", "10 / balanced"]
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,7 @@ def test_cells_are_chosen_by_name_in_the_order_of_the_grid(study):
         "IF 100 / ce, seed 0",
         "IF 100 / bs [a], seed 1",
     ]
+    assert matching(cells(config), []) == cells(config)
     with pytest.raises(LongtailError, match=r"no cell is called `IF 100 / ce`; `longtail study s"):
         matching(cells(config), ["*", "IF 100 / ce"])
 

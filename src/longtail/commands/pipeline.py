@@ -8,6 +8,8 @@ import typer
 from longtail.commands import cluster
 from longtail.commands.cluster import Params
 from longtail.commands.steps import DEFAULT_PARAMS
+from longtail.commands.study import Only
+from longtail.errors import LongtailError
 
 app = typer.Typer(
     help="The flow as a Kubeflow pipeline.", no_args_is_help=True, rich_markup_mode=None
@@ -23,6 +25,7 @@ def compile(
     study: Annotated[
         Path | None, typer.Option(help="Study file; compiles its cells as one pipeline.")
     ] = None,
+    only: Only = None,
     parallelism: Annotated[int, typer.Option(min=1, help="Cells of a study at a time.")] = 4,
 ) -> None:
     """Write the pipeline for Kubeflow, with the parameter file's values as defaults."""
@@ -32,7 +35,9 @@ def compile(
     if study:
         from pipelines.study import compiled_study
 
-        text = compiled_study(study, params, parallelism=parallelism)
+        text = compiled_study(study, params, only=only or (), parallelism=parallelism)
+    elif only:
+        raise LongtailError("--only names cells of a study; name its file with --study")
     else:
         text = compiled_training(params)
     out = out or Path("pipelines") / f"{study.stem if study else 'training'}.yaml"

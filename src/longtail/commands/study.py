@@ -133,8 +133,7 @@ def _visible_gpus() -> list[str]:
 def _cells(file: Path, only: list[str] | None) -> "list[Cell]":
     from longtail.study.grid import cells, matching, read_study
 
-    found = cells(read_study(file))
-    return matching(found, only) if only else found
+    return matching(cells(read_study(file)), only or ())
 
 
 def _states(file: Path, only: list[str] | None, store: Path) -> "list[State]":

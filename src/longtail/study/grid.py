@@ -65,11 +65,13 @@ def cells(config: StudyConfig) -> list[Cell]:
 
 
 def matching(cells: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
-    """Return the cells that have one of the names, in which `*` stands for any text.
+    """Return the cells of these names, in which `*` stands for any text; all if there is no name.
 
     Raises:
         LongtailError: no cell has one of them.
     """
+    if not patterns:
+        return list(cells)
     names = [cell.name for cell in cells]
     found = {p: [name for name in names if name == p or fnmatchcase(name, p)] for p in patterns}
     for pattern, chosen in found.items():
