@@ -105,7 +105,8 @@ class Podman:
         if cache.is_dir():
             volumes += ["--volume", f"{cache}:/uv-cache"]
             given += ["--build-arg", "UV_CACHE_DIR=/uv-cache"]
-        fixed = ["--quiet", "--pull=never", "--network=host", "--tag", tag]
+        # Without layers of single instructions, which nothing here would use again.
+        fixed = ["--quiet", "--layers=false", "--pull=never", "--network=host", "--tag", tag]
         self("build", *fixed, *volumes, *given, *options, str(context))
 
     @contextmanager
