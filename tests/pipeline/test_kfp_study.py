@@ -6,8 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from components.outcomes import compare
+from longtail.cli import app
 from longtail.errors import LongtailError
 from longtail.files import read_json
 from pipelines.status import tasks_of
@@ -75,6 +77,12 @@ def test_cells_of_several_splits_are_refused_and_those_of_one_can_be_named(tmp_p
     assert given["split"]["defaultValue"]["imbalance_factor"] == 10
     names = [cell["cell"]["name"] for cell in given["grid"]["defaultValue"]]
     assert names == ["10 / cross-entropy", "10 / balanced"]
+
+
+def test_names_of_cells_without_their_study_are_refused(tmp_path):
+    out = tmp_path / "training.yaml"
+    done = CliRunner().invoke(app, ["pipeline", "compile", "--only", "10 / *", "--out", str(out)])
+    assert "name its file with --study" in str(done.exception) and not out.exists()
 
 
 @pytest.fixture(scope="module")
