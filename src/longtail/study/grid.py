@@ -72,15 +72,18 @@ def matching(cells: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
     """
     if not patterns:
         return list(cells)
-    names = [cell.name for cell in cells]
-    found = {p: [name for name in names if name == p or fnmatchcase(name, p)] for p in patterns}
-    for pattern, chosen in found.items():
-        if not chosen:
+    for pattern in patterns:
+        if not any(_is_called(cell, pattern) for cell in cells):
             raise LongtailError(
                 f"no cell is called `{pattern}`; `longtail study status` lists all names; "
                 "* in a name stands for any text"
             )
-    return [cell for cell in cells if any(cell.name in chosen for chosen in found.values())]
+    return [cell for cell in cells if any(_is_called(cell, pattern) for pattern in patterns)]
+
+
+def _is_called(cell: Cell, pattern: str) -> bool:
+    """Return whether the pattern fits; a name fits itself, though fnmatch reads its brackets."""
+    return cell.name == pattern or fnmatchcase(cell.name, pattern)
 
 
 def _require_rows(config: StudyConfig, *, where: str) -> None:
