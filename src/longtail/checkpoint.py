@@ -27,6 +27,7 @@ class TrainingState:
     seen: float = 0.0
     best_epoch: int = -1
     best_score: float = -1.0
+    seconds: float = 0.0  # of wall time, in this process and those before it
     history: list[dict[str, float]] = field(default_factory=list)
 
     def start_epoch(self, epoch: int) -> None:

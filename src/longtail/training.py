@@ -21,6 +21,7 @@ from longtail.checkpoint import (
     save_checkpoint,
     stop_on_sigterm,
 )
+from longtail.cost import spent_before
 from longtail.data import ImageStore
 from longtail.distributed import World
 from longtail.errors import LongtailError
@@ -99,6 +100,7 @@ class Trainer:
         self.running = torch.zeros(3, dtype=torch.float64, device=world.device)
         self.best: dict[str, Tensor] = {}
         self.saved = -math.inf
+        self.began = time.monotonic()  # earlier by what was spent in processes before this one
 
     def fit(
         self,
@@ -119,6 +121,7 @@ class Trainer:
         """
         self._restore(checkpoint, key)
         began, first = time.monotonic(), self.state.epoch
+        self.began = began - self.state.seconds
         with stop_on_sigterm() as stop:
             while self.state.epoch < self.recipe.epochs and not self._is_stale():
                 if not self.train_epoch(train, should_stop=lambda: stop.arrived):
@@ -313,6 +316,7 @@ class Trainer:
             "average": None if self.average is None else self.average.module.state_dict(),
             "best": self.best,
         }
+        self.state.seconds = time.monotonic() - self.began
         save_checkpoint(path, key=key, state=self.state, tensors=tensors)
         self.saved = time.monotonic()
 
@@ -326,6 +330,7 @@ class Trainer:
         if self.average is not None:
             self.average.module.load_state_dict(tensors["average"])
         self.best = tensors["best"]
+        spent_before(self.state.seconds)
         if self.world.rank > 0:
             self.state.loss_sum = self.state.correct = self.state.seen = 0.0
         log.warning("going on from epoch %d, step %d", self.state.epoch + 1, self.state.step)

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from longtail.artifacts import Representation
+from longtail.cost import recorded
 from longtail.files import read_json
 from longtail.steps.represent import represent
 from tests.steps.artifact_fixtures import digests
@@ -45,6 +46,26 @@ def test_a_killed_run_resumes_to_the_same_weights(inputs, tmp_path):
 
     assert command("represent", inputs, parameters, killed).wait() == 0
     assert digests(killed) == digests(undisturbed)
+
+
+def test_what_a_resumed_training_cost_includes_what_it_spent_before(inputs, tmp_path):
+    def end_in_the_second(history):
+        if len(history) == 2:
+            raise KeyboardInterrupt
+
+    out, checkpoint = tmp_path / "out", tmp_path / ".out.checkpoint" / "training.pt"
+    with pytest.raises(KeyboardInterrupt):
+        represent(config(), **inputs, out=out, after_epoch=end_in_the_second)
+    content = torch.load(checkpoint, weights_only=True)
+    assert 0 < content["state"]["seconds"] < 100
+    content["state"]["seconds"] = 1000.0
+    torch.save(content, checkpoint)
+    with recorded("represent", into=tmp_path):
+        represent(config(), **inputs, out=out)
+    assert 1000 < read_json(tmp_path / "represent.json")["wall_seconds"] < 1100
+    with recorded("represent", into=tmp_path):
+        represent(config(), **inputs, out=out)
+    assert read_json(tmp_path / "represent.json")["wall_seconds"] < 100
 
 
 def test_a_checkpoint_of_other_parameters_is_not_used(inputs, tmp_path):
