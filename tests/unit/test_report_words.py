@@ -56,7 +56,7 @@ def test_training_is_told_of_one_model_and_of_an_ensemble() -> None:
     }
     assert training(one, {"method": "crt"}) == (
         "Stage 1 trained resnet18 with balanced softmax and square-root sampling for 9 epochs and "
-        "kept epoch 7, counted from 0; stage 2 is cRT on its frozen features."
+        "kept epoch 8; stage 2 is cRT on its frozen features."
     )
     deferred = {"deferred_sampler": "class_balanced", "loss": {"name": "focal"}, "epochs": 9}
     config = parse(

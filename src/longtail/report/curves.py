@@ -104,7 +104,7 @@ def _draw(
         points = [entry for entry in history if entry.get(key) is not None]
         if points:
             axes.plot(
-                [entry["epoch"] for entry in points],
+                [entry["epoch"] + 1 for entry in points],  # as the log counts them
                 [scale * entry[key] for entry in points],
                 label=label,
                 color=color,

@@ -60,7 +60,7 @@ def training(representation: dict[str, Any], classifier: dict[str, Any]) -> str:
         stage1 = (
             f"Stage 1 trained {representation['backbone']} with {', '.join(ways[:-1])} and "
             f"{ways[-1]} for {representation['epochs']} epochs and kept epoch "
-            f"{representation['best_epoch']}, counted from 0"
+            f"{representation['best_epoch'] + 1}"
         )
     method = classifier["method"]
     named = METHODS.get(method, method.replace("_", " "))
