@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from longtail.files import whole_directory, write_json
+from longtail.report import words
 from longtail.report.environment import environment
 from longtail.report.ranking import running_mean
 from longtail.report.style import INK, new_figure, styled, svg
@@ -51,6 +52,7 @@ def page(name: str, summary: dict[str, Any]) -> str:
             printed=printed,
             pictures=_pictures(summary),
             of_one_seed=_of_one_seed(summary),
+            words=words,
         )
     )
 
