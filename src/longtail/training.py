@@ -120,8 +120,7 @@ class Trainer:
             SystemExit: SIGTERM arrived; the checkpoint is written and the next call goes on.
         """
         self._restore(checkpoint, key)
-        began, first = time.monotonic(), self.state.epoch
-        self.began = began - self.state.seconds
+        self.began = time.monotonic() - self.state.seconds
         with stop_on_sigterm() as stop:
             while self.state.epoch < self.recipe.epochs and not self._is_stale():
                 if not self.train_epoch(train, should_stop=lambda: stop.arrived):
@@ -130,8 +129,7 @@ class Trainer:
                     log.warning("stopped by SIGTERM; run the same command again to go on")
                     raise SystemExit(143)
                 self._finish_epoch(val)
-                pace = (time.monotonic() - began) / (self.state.epoch - first)
-                self._tell(minutes_left=pace * (self.recipe.epochs - self.state.epoch) / 60)
+                self._tell()
                 # Before the checkpoint: a run killed in between comes by these epochs again.
                 after_epoch(self.state.history)
                 if time.monotonic() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
@@ -245,11 +243,16 @@ class Trainer:
             self.best = {k: v.detach().cpu().clone() for k, v in evaluated.state_dict().items()}
         state.start_epoch(state.epoch + 1)
 
-    def _tell(self, *, minutes_left: float) -> None:
+    def _spent(self) -> float:
+        """Return the seconds of this training, in this process and those before it."""
+        return time.monotonic() - self.began
+
+    def _tell(self) -> None:
         """Log the epoch that has ended."""
         if self.world.rank > 0:
             return
         entry = self.state.history[-1]
+        pace = self._spent() / self.state.epoch
         log.info(
             "epoch %d of %d: loss %.3f; val: loss %.3f, balanced accuracy %.1f %%; %.0f min to go",
             self.state.epoch,
@@ -257,7 +260,7 @@ class Trainer:
             entry["train_loss"],
             entry["val_loss"],
             100 * entry["val_balanced_accuracy"],
-            minutes_left,
+            pace * (self.recipe.epochs - self.state.epoch) / 60,
         )
 
     @torch.no_grad()
@@ -316,7 +319,7 @@ class Trainer:
             "average": None if self.average is None else self.average.module.state_dict(),
             "best": self.best,
         }
-        self.state.seconds = time.monotonic() - self.began
+        self.state.seconds = self._spent()
         save_checkpoint(path, key=key, state=self.state, tensors=tensors)
         self.saved = time.monotonic()
 

@@ -1,5 +1,6 @@
 """Stage 1 killed and gone on with, and on several processes: the same weights in the end."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -48,23 +49,27 @@ def test_a_killed_run_resumes_to_the_same_weights(inputs, tmp_path):
     assert digests(killed) == digests(undisturbed)
 
 
-def test_what_a_resumed_training_cost_includes_what_it_spent_before(inputs, tmp_path):
+def test_cost_and_forecast_of_a_resumed_training_know_what_it_spent_before(
+    inputs, tmp_path, caplog
+):
     def end_in_the_second(history):
         if len(history) == 2:
             raise KeyboardInterrupt
 
     out, checkpoint = tmp_path / "out", tmp_path / ".out.checkpoint" / "training.pt"
     with pytest.raises(KeyboardInterrupt):
-        represent(config(), **inputs, out=out, after_epoch=end_in_the_second)
+        represent(config(epochs=3), **inputs, out=out, after_epoch=end_in_the_second)
     content = torch.load(checkpoint, weights_only=True)
     assert 0 < content["state"]["seconds"] < 100
     content["state"]["seconds"] = 1000.0
     torch.save(content, checkpoint)
-    with recorded("represent", into=tmp_path):
-        represent(config(), **inputs, out=out)
+    with caplog.at_level(logging.INFO), recorded("represent", into=tmp_path):
+        represent(config(epochs=3), **inputs, out=out)
     assert 1000 < read_json(tmp_path / "represent.json")["wall_seconds"] < 1100
+    second = next(line for line in caplog.messages if line.startswith("epoch 2 of 3"))
+    assert second.endswith("8 min to go")  # as long as each of the first two, 500 s
     with recorded("represent", into=tmp_path):
-        represent(config(), **inputs, out=out)
+        represent(config(epochs=3), **inputs, out=out)
     assert read_json(tmp_path / "represent.json")["wall_seconds"] < 100
 
 
