@@ -1,6 +1,6 @@
 """The smoke test of a registered model: does the registered artifact give the evaluated logits?
 
-The artifact is loaded from the registry in a fresh process that refuses pickles. On the images that
+What the registry hands out is loaded in a fresh process that refuses pickles. On the images that
 `evaluate` put aside for this test its logits must be those of the evaluation.
 """
 
@@ -12,12 +12,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import mlflow.artifacts
+
 from longtail.artifacts import Evaluation
 from longtail.errors import LongtailError, masked
 from longtail.files import file_digest
 from longtail.io import registry
-from longtail.io.connection import HTTP_RETRIES, Tracker, Unreachable, store_failure
-from longtail.io.smoke_worker import NOT_FETCHED
+from longtail.io.connection import Tracker, Unreachable, store_failure
 from longtail.io.tracking import EVALUATION, fetch
 
 HELD = "held_digest"  # tag of a version: digest of the images and logits that it is checked by
@@ -66,7 +67,7 @@ def check(tracker: Tracker, version: registry.Version, *, tolerance: float) -> S
                 f"{title}: its held images were changed after it was registered (their digest is "
                 f"not that of its tag {HELD}); {_anew(version)}"
             )
-        found = _run(tracker, version, held, scratch=Path(scratch))
+        found = _compared(version, _fetched(version, into=Path(scratch, "model")), held)
     result = Smoke(int(found["images"]), found["difference"], tolerance)
     # Written so that a difference that is no number fails too.
     if not result.difference <= tolerance:
@@ -87,39 +88,41 @@ def _anew(version: registry.Version) -> str:
     )
 
 
-def _run(
-    tracker: Tracker, version: registry.Version, held: Path, *, scratch: Path
-) -> dict[str, float]:
-    out = scratch / "smoke.json"
-    uri = f"models:/{version.name}/{version.version}"
-    command = [sys.executable, "-m", "longtail.io.smoke_worker", uri, str(held)]
-    environment = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": tracker.uri,  # not an argument: it may hold a password
-        "MLFLOW_REGISTRY_URI": tracker.uri,
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        HTTP_RETRIES: os.environ.get(HTTP_RETRIES, "5"),
-    }
-    environment.pop("MLFLOW_RUN_ID", None)
+def _uri(version: registry.Version) -> str:
+    return f"models:/{version.name}/{version.version}"
+
+
+def _fetched(version: registry.Version, *, into: Path) -> Path:
+    """Download the model as a consumer would, by its address in the registry."""
+    uri = _uri(version)
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(into)))
+    except Exception as error:  # whatever it is, it says nothing about the model
+        reason = f"{error} {error.__context__ or ''}".replace("\n", " ")
+        raise store_failure(f"{uri} cannot be fetched, {masked(reason)}") from error
+
+
+def _compared(version: registry.Version, model: Path, held: Path) -> dict[str, float]:
+    """Let a fresh process load the model and compare its logits with the evaluated ones."""
+    out = held.with_name("smoke.json")
+    command = [sys.executable, "-m", "longtail.io.smoke_worker", str(model), str(held)]
     try:
         done = subprocess.run(
             [*command, version.tags["chosen"], str(out)],
-            env=environment,
+            env={**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
             capture_output=True,
             text=True,
             timeout=60 * MINUTES,
         )
     except subprocess.TimeoutExpired:
         raise Unreachable(
-            f"{uri} was not loaded within {MINUTES} minutes; no alias was moved"
+            f"{_uri(version)} was not loaded within {MINUTES} minutes; no alias was moved"
         ) from None
-    lines = done.stderr.strip().splitlines() or ["no output"]
-    if done.returncode == NOT_FETCHED:
-        raise store_failure(f"{uri} cannot be fetched, {masked(lines[-1])}")
     if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no output"]
         raise LongtailError(
-            f"{uri} cannot be loaded without pickles in a fresh process: {masked(lines[-1])}; no "
-            f"alias was moved. {_anew(version)}"
+            f"{_uri(version)} cannot be loaded without pickles in a fresh process: "
+            f"{masked(lines[-1])}; no alias was moved. {_anew(version)}"
         )
     found: dict[str, float] = json.loads(out.read_text(encoding="utf-8"))
     return found
