@@ -11,6 +11,8 @@ from pathlib import Path
 from tests.steps.local_servers import free_port, wait_until_it_answers
 
 START_SECONDS = 300  # half a minute on an idle machine
+# As in the Containerfile and k8s/base/services/mlflow.env.
+SETTINGS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 class MlflowServer:
@@ -30,7 +32,7 @@ class MlflowServer:
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
             *("--port", str(self._port), "--workers", "1", *self._options),
         ]
-        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", **self._variables}
+        environment = {**os.environ, **SETTINGS, **self._variables}
         with (self._root / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 command,
