@@ -17,9 +17,12 @@ OTHER_SPLIT = f"{'0' * 32}.dir"
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Version 1, with a parameter and a module changed that were never committed."""
-    directory = make_workspace(tmp_path_factory.mktemp("flow"), QUICK)
+    directory = tmp_path_factory.mktemp("flow") / "copy"
+    # Without the registry, in which it would be version 2.
+    ignored = shutil.ignore_patterns("mlflow.db*", "mlruns")
+    shutil.copytree(finished, directory, symlinks=True, ignore=ignored)
     change_params(directory, {"classify.method": "ncm"})
     with (directory / "src" / "longtail" / "demo.py").open("a") as module:
         module.write("# not committed\n")
