@@ -16,10 +16,10 @@ install: $(INSTALLED)  ## Install the locked packages and this one into .venv
 demo: install  ## Run the whole flow on handwritten digits; about two minutes
 	@$(BIN)/longtail demo
 
-# In the order of the files: the pipeline's take longest, so they begin. One process more than there are
+# In the order of the files: the pipeline's take longest, so they begin. Two processes more than there are
 # cores, because tests of servers and containers wait a good part of their time.
 test: install  ## Run all tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $$(($$(nproc) + 2)) --dist loadfile --no-loadscope-reorder
 
 check: install  ## Lint, format, types, import contracts
 	$(BIN)/ruff check .
