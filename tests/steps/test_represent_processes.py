@@ -1,6 +1,5 @@
 """Stage 1 killed and gone on with, and on several processes: the same weights in the end."""
 
-import logging
 import os
 import signal
 import subprocess
@@ -63,7 +62,7 @@ def test_cost_and_forecast_of_a_resumed_training_know_what_it_spent_before(
     assert 0 < content["state"]["seconds"] < 100
     content["state"]["seconds"] = 1000.0
     torch.save(content, checkpoint)
-    with caplog.at_level(logging.INFO), recorded("represent", into=tmp_path):
+    with caplog.at_level("INFO", logger="longtail"), recorded("represent", into=tmp_path):
         represent(config(epochs=3), **inputs, out=out)
     assert 1000 < read_json(tmp_path / "represent.json")["wall_seconds"] < 1100
     second = next(line for line in caplog.messages if line.startswith("epoch 2 of 3"))
