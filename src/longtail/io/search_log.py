@@ -9,7 +9,7 @@ from mlflow.entities import Metric, RunInfo, RunStatus
 from longtail.artifacts import Search
 from longtail.files import content_digest
 from longtail.io.connection import Tracker, connect
-from longtail.io.tracking import child_run, experiment, finished_run, outer_run, recording
+from longtail.io.tracking import child_run, earlier_run, experiment, recording
 
 STATUS = {
     "COMPLETE": RunStatus.FINISHED,
@@ -30,8 +30,7 @@ def log_search(tracking_uri: str, name: str, result: dict[str, Any], files: Sear
     tags = {"search": content_digest(result)}
     with connect(tracking_uri) as tracker:
         experiment_id = experiment(tracker, name)
-        there = finished_run(tracker, experiment_id=experiment_id, tags=tags)
-        if there is not None and outer_run() is None:
+        if earlier_run(tracker, experiment_id=experiment_id, tags=tags) is not None:
             return
         with recording(tracker, experiment_id=experiment_id, tags=tags) as run_id:
             best = {key: result[key] for key in ("weight_decay", "tau", "select_by")}

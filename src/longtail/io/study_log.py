@@ -13,10 +13,9 @@ from longtail.files import file_digest
 from longtail.io.connection import Tracker, connect
 from longtail.io.tracking import (
     child_run,
+    earlier_run,
     experiment,
-    finished_run,
     flat_parameters,
-    outer_run,
     recording,
 )
 
@@ -45,8 +44,7 @@ def log_study(
     tags = {"study": study, "study_digest": file_digest(report / "study.json")}
     with connect(tracking_uri) as tracker:
         experiment_id = experiment(tracker, name)
-        there = finished_run(tracker, experiment_id=experiment_id, tags=tags)
-        if there is not None and outer_run() is None:
+        if earlier_run(tracker, experiment_id=experiment_id, tags=tags) is not None:
             return
         with recording(tracker, experiment_id=experiment_id, tags=tags) as run_id:
             mlflow.log_artifacts(str(report), "study")

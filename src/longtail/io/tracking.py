@@ -51,8 +51,13 @@ def artifact_location(tracker: Tracker) -> str | None:
     return None if database is None else (database.resolve().parent / "mlruns").as_uri()
 
 
-def finished_run(tracker: Tracker, *, experiment_id: str, tags: Mapping[str, str]) -> str | None:
-    """Return the id of the earliest finished run that has all of these tags."""
+def earlier_run(tracker: Tracker, *, experiment_id: str, tags: Mapping[str, str]) -> str | None:
+    """Return the id of the earliest finished run that has all of these tags.
+
+    None, too, where whoever started this process wants the results in a run of theirs.
+    """
+    if _outer_run() is not None:
+        return None
     clauses = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
     found = tracker.client.search_runs(
         [experiment_id],
@@ -70,18 +75,13 @@ def logged_model(tracker: Tracker, run_id: str) -> str | None:
     return str(models[-1].model_id) if models else None
 
 
-def outer_run() -> str | None:
-    """Return the run that whoever started this process wants its results in, if any."""
-    return os.environ.get("MLFLOW_RUN_ID")
-
-
 @contextmanager
 def recording(tracker: Tracker, *, experiment_id: str, tags: Mapping[str, str]) -> Iterator[str]:
     """Yield the id of the active run: the outer one, else a new one in the experiment.
 
     An outer run belongs to whoever started it: its status is left as it was found.
     """
-    outer = outer_run()
+    outer = _outer_run()
     if outer is None:
         with mlflow.start_run(experiment_id=experiment_id, tags=dict(tags)) as run:
             yield str(run.info.run_id)
@@ -183,6 +183,10 @@ def fetch(tracker: Tracker, *, run_id: str, artifact: str, into: Path) -> Path:
     """Download one file of a run into a directory."""
     found = tracker.client.download_artifacts(run_id, artifact, str(into))
     return Path(found)
+
+
+def _outer_run() -> str | None:
+    return os.environ.get("MLFLOW_RUN_ID")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

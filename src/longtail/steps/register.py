@@ -239,10 +239,9 @@ def _run(tracker: Tracker, config: RegisterConfig, inputs: Inputs, *, with_model
     """Return the run that has this verdict on this candidate, logged now if there is none."""
     experiment_id = tracking.experiment(tracker, config.experiment)
     key = inputs.candidate.tags() | _judgement(inputs)
-    if tracking.outer_run() is None:
-        earlier = tracking.finished_run(tracker, experiment_id=experiment_id, tags=key)
-        if earlier is not None and (not with_model or tracking.logged_model(tracker, earlier)):
-            return earlier
+    earlier = tracking.earlier_run(tracker, experiment_id=experiment_id, tags=key)
+    if earlier is not None and (not with_model or tracking.logged_model(tracker, earlier)):
+        return earlier
     with tracking.recording(
         tracker, experiment_id=experiment_id, tags=_origin(inputs) | key
     ) as run_id:
