@@ -51,7 +51,7 @@ def published_schemas(directory: Path) -> dict[tuple[str, str], Manifest]:
     """Return the schema of every custom kind, in which unknown fields are errors."""
     found: dict[tuple[str, str], Manifest] = {}
     for path in directory.glob("*.yaml"):
-        for definition in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        for definition in yaml.load_all(path.read_bytes(), Loader=yaml.CSafeLoader):
             spec = (definition or {}).get("spec", {})
             for version in spec.get("versions", []):
                 schema = version["schema"]["openAPIV3Schema"]

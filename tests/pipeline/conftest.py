@@ -1,7 +1,5 @@
 """What would make the pipeline tests slow: a flow of its own for each, KFP's look at the stack."""
 
-import os
-import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,22 +8,16 @@ from typing import Any
 import kfp.dsl.pipeline_task
 import pytest
 
-from longtail.files import locked
+from tests.made_once import made_once
 from tests.pipeline.workspace import QUICK, make_workspace, run
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quick flow as DVC has run it, once for all workers: who changes it works on a copy."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    directory = shared / "finished"
-    with locked(shared, wait=True):
-        if not (directory / "reports/register/registration.json").exists():
-            shutil.rmtree(directory, ignore_errors=True)
-            run(make_workspace(directory, QUICK), "dvc", "repro")
-    return directory
+    """The quick flow as DVC has run it."""
+    return made_once(
+        tmp_path_factory, "finished", lambda root: run(make_workspace(root, QUICK), "dvc", "repro")
+    )
 
 
 @pytest.fixture(autouse=True)

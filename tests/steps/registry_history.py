@@ -11,7 +11,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from longtail.config.promotion import RegisterConfig
+from longtail.files import read_json, write_json
 from longtail.io.connection import connect
+from tests.made_once import made_once
 from tests.steps.registry_fixtures import Workspace, write_evaluation, write_models
 
 A, B, C = (15, 10, 5), (16, 12, 9), (18, 14, 11)  # each better than the one before
@@ -32,17 +34,20 @@ class History:
 
 @pytest.fixture(scope="session")
 def past(tmp_path_factory: pytest.TempPathFactory) -> History:
-    root = tmp_path_factory.mktemp("history")
+    root = made_once(tmp_path_factory, "history", _make)
+    records = {name: read_json(root / f"{name}.json") for name in ("a", "b")}
+    return History(root, records, (root / "models/representation", root / "models/tau_norm"))
+
+
+def _make(root: Path) -> None:
     config = RegisterConfig(tracking_uri=f"sqlite:///{root / 'mlflow.db'}")
     with connect(config.tracking_uri):
         shutil.copy(root / "mlflow.db", root / "empty.db")
     models = write_models(root / "models")
-    records = {}
     for name, right in (("a", A), ("b", B)):
         work = Workspace(root, config, write_evaluation(root / name, right=right), *models)
-        records[name] = work.flow()
+        write_json(root / f"{name}.json", work.flow())
         shutil.copy(root / "mlflow.db", root / f"{name}.db")
-    return History(root, records, models)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def test_a_killed_run_resumes_to_the_same_weights(inputs, tmp_path):
     """SIGTERM in the middle of an epoch, then the same command again, with EMA and mixup on."""
     parameters = tmp_path / "params.yaml"
     parameters.write_text(
-        "represent: {image_size: 8, epochs: 40, batch_size: 4, warmup_epochs: 1, ema_decay: 0.9,"
+        "represent: {image_size: 8, epochs: 16, batch_size: 4, warmup_epochs: 1, ema_decay: 0.9,"
         " learning_rate: 0.02, augment: {mixup_alpha: 0.4}}\n"
     )
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
@@ -42,7 +42,7 @@ def test_a_killed_run_resumes_to_the_same_weights(inputs, tmp_path):
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 143
     assert not killed.exists(), "a killed step leaves no half artifact"
-    assert torch.load(checkpoint, weights_only=True)["state"]["epoch"] < 40
+    assert torch.load(checkpoint, weights_only=True)["state"]["epoch"] < 16
 
     assert command("represent", inputs, parameters, killed).wait() == 0
     assert digests(killed) == digests(undisturbed)
