@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 NEEDED = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml")
 QUICK = {
-    "represent.epochs": 3,
+    "represent.epochs": 6,  # time to be killed in
     "represent.warmup_epochs": 1,
     "classify.epochs": 3,
     "validate.image_checks": 20,
