@@ -35,7 +35,7 @@ def run() -> dict[str, float]:
 
 def _step(labels: torch.Tensor) -> Callable[[], None]:
     network = Network(build_backbone("cifar_resnet32"), nn.Linear(64, CLASSES))
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     images = torch.randn(BATCH, 3, 32, 32).contiguous(memory_format=torch.channels_last)
 

@@ -115,7 +115,7 @@ def _network() -> tuple[nn.Module, torch.optim.Optimizer]:
 def _resident_batch(store: ImageStore) -> Callable[[], None]:
     """The same model and number format on one batch that is ready: what the hardware can do."""
     network, optimizer = _network()
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)
     forward = torch.compile(network, mode="reduce-overhead") if ON_GPU else network
     x = torch.randn(BATCH, 3, 32, 32, device=DEVICE).contiguous(memory_format=torch.channels_last)
     y = store.labels[:BATCH].to(DEVICE)
@@ -126,7 +126,7 @@ def _resident_batch(store: ImageStore) -> Callable[[], None]:
             with torch.autocast(DEVICE.type, torch.bfloat16, enabled=precision == torch.bfloat16):
                 loss = F.cross_entropy(forward(x).float(), y)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
 
     return epoch
@@ -162,7 +162,7 @@ def _usual(store: ImageStore, policy: list[Any]) -> Callable[[], None]:
         for x, y in loader:
             loss = F.cross_entropy(network(x.to(DEVICE)), y.to(DEVICE))
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
 
     return epoch
